@@ -1,0 +1,5 @@
+//! Configuration as the OpenTelemetry Collector writes it: plain data that every other module may read.
+
+pub mod model;
+
+pub use model::{ComponentId, Config};

@@ -1,0 +1,2 @@
+//! The `refusal-collector` command.
+fn main() {}

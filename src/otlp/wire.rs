@@ -1,0 +1,198 @@
+//! A reader of protobuf's wire form that borrows, cannot panic and allocates nothing.
+//!
+//! Positions are offsets into the whole message, so that whoever finds something can later splice there.
+
+use std::ops::Range;
+
+/// Why bytes are not the protobuf message that they should be. The offset counts from the start of the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// A field, length or varint reaches beyond the end of the message that holds it.
+    #[error("truncated at byte {0}")]
+    Truncated(usize),
+    /// A varint is longer than ten bytes.
+    #[error("varint longer than ten bytes at byte {0}")]
+    Varint(usize),
+    /// A field number of 0, or a wire type that does not exist or is no longer supported here (groups).
+    #[error("invalid tag at byte {0}")]
+    Tag(usize),
+    /// A field that OTLP defines as a message, string or number came with another wire type.
+    #[error("unexpected wire type at byte {0}")]
+    WireType(usize),
+    /// Messages nested deeper than the limit.
+    #[error("nested too deeply at byte {0}")]
+    Depth(usize),
+}
+
+/// The payload of one field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Wire type 0.
+    Varint(u64),
+    /// Wire type 1, little endian.
+    Fixed64(u64),
+    /// Wire type 2: a string, bytes, message or packed numbers; where its content stands.
+    Len {
+        /// Offset of the first byte of the length prefix.
+        length_at: usize,
+        /// Offset of the first byte of the content.
+        from: usize,
+        /// Offset behind the last byte of the content.
+        to: usize,
+    },
+    /// Wire type 5, little endian.
+    Fixed32(u32),
+}
+
+/// One field of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The field number, at least 1.
+    pub number: u32,
+    /// Offset of the first byte of the tag.
+    pub at: usize,
+    /// What it holds.
+    pub value: Value,
+}
+
+/// The fields of the message that stands at a range of a larger buffer, in the order in which they stand.
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of the message at `range` of `bytes`; a range that is not inside of `bytes` is an empty message.
+    pub fn new(bytes: &'a [u8], range: Range<usize>) -> Self {
+        let bytes = bytes.get(..range.end).unwrap_or_default();
+        Fields { bytes, at: range.start }
+    }
+
+    /// The next field, or `None` at the end of the message.
+    pub fn next_field(&mut self) -> Result<Option<Field>, Malformed> {
+        if self.at >= self.bytes.len() {
+            return Ok(None);
+        }
+        let at = self.at;
+        let tag = self.varint()?;
+        let number = u32::try_from(tag >> 3).ok().filter(|n| (1..=MAX_FIELD_NUMBER).contains(n));
+        let Some(number) = number else { return Err(Malformed::Tag(at)) };
+        let value = match tag & 7 {
+            0 => Value::Varint(self.varint()?),
+            1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
+            2 => self.len()?,
+            5 => Value::Fixed32(u32::from_le_bytes(self.array()?)),
+            _ => return Err(Malformed::Tag(at)),
+        };
+        Ok(Some(Field { number, at, value }))
+    }
+
+    /// Where the next field starts, or the end of the message.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    #[inline(always)]
+    fn varint(&mut self) -> Result<u64, Malformed> {
+        // Nearly all tags and lengths have one or two bytes.
+        match self.bytes.get(self.at..) {
+            Some([a @ 0..0x80, ..]) => {
+                self.at += 1;
+                Ok(u64::from(*a))
+            }
+            Some([a, b @ 0..0x80, ..]) => {
+                self.at += 2;
+                Ok(u64::from(a & 0x7f) | u64::from(*b) << 7)
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    #[cold]
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
+        let start = self.at;
+        let mut value = 0u64;
+        for shift in (0..70).step_by(7) {
+            let Some(byte) = self.bytes.get(self.at) else { return Err(Malformed::Truncated(start)) };
+            self.at += 1;
+            if shift == 63 && *byte > 1 {
+                return Err(Malformed::Varint(start));
+            }
+            value |= u64::from(byte & 0x7f) << shift;
+            if *byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(Malformed::Varint(start))
+    }
+
+    #[inline(always)]
+    fn len(&mut self) -> Result<Value, Malformed> {
+        let length_at = self.at;
+        let length = self.varint()?;
+        let from = self.at;
+        let to = usize::try_from(length)
+            .ok()
+            .and_then(|n| from.checked_add(n))
+            .filter(|to| *to <= self.bytes.len());
+        let Some(to) = to else { return Err(Malformed::Truncated(length_at)) };
+        self.at = to;
+        Ok(Value::Len { length_at, from, to })
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let Some(array) = self.bytes.get(self.at..).and_then(|b| b.first_chunk::<N>()) else {
+            return Err(Malformed::Truncated(self.at));
+        };
+        self.at += N;
+        Ok(*array)
+    }
+}
+
+/// Appends `value` as a varint.
+pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// How many bytes `value` takes as a varint.
+pub fn varint_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+/// Protobuf's own bound on field numbers.
+const MAX_FIELD_NUMBER: u32 = (1 << 29) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn varints_of_every_length_come_back() {
+        for shift in 0..64 {
+            for value in [1u64 << shift, (1u64 << shift) - 1, u64::MAX >> shift] {
+                let mut bytes = vec![0x08];
+                put_varint(&mut bytes, value);
+                assert_eq!(bytes.len(), 1 + varint_len(value));
+                let field = Fields::new(&bytes, 0..bytes.len()).next_field().unwrap().unwrap();
+                assert_eq!(field.value, Value::Varint(value));
+            }
+        }
+    }
+
+    #[test]
+    fn a_varint_of_more_than_64_bits_is_refused() {
+        let bytes = [0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
+        assert_eq!(Fields::new(&bytes, 0..bytes.len()).next_field(), Err(Malformed::Varint(1)));
+    }
+
+    #[test]
+    fn a_length_beyond_the_message_is_refused_even_when_the_buffer_goes_on() {
+        let bytes = [0x0a, 0x03, 1, 2, 3];
+        assert_eq!(Fields::new(&bytes, 0..4).next_field(), Err(Malformed::Truncated(1)));
+    }
+}

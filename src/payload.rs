@@ -1,0 +1,206 @@
+//! An export request on its way through the collector: its bytes, what they hold, and the share of the memory
+//! budget that they occupy until they have left.
+
+use crate::config::ComponentId;
+use crate::otlp::{Signal, wire::Malformed};
+use bytes::Bytes;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Flag and length in front of each gRPC message.
+pub const GRPC_PREFIX: usize = 5;
+
+/// One export request. Cloning is cheap: the bytes and the permit are shared, and the permit is given back when the
+/// last clone is gone.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    /// What kind of request it is.
+    pub signal: Signal,
+    /// The request as uncompressed protobuf.
+    pub message: Message,
+    /// The compressed body that arrived, as long as `message` is still exactly what is in it: it can leave again
+    /// as it came.
+    pub arrived: Option<Compressed>,
+    /// How many items (spans, log records, data points) it holds.
+    pub items: usize,
+    /// The bytes of the budget that are occupied until this request has left.
+    pub permit: Arc<Permit>,
+}
+
+/// An uncompressed protobuf message, which may stand in a gRPC frame already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Only the message.
+    Bare(Bytes),
+    /// The 5 bytes of an uncompressed gRPC frame's prefix, then the message.
+    Framed(Bytes),
+}
+
+impl Message {
+    /// The protobuf message itself.
+    pub fn protobuf(&self) -> Bytes {
+        match self {
+            Message::Bare(bytes) => bytes.clone(),
+            Message::Framed(bytes) => bytes.slice(GRPC_PREFIX.min(bytes.len())..),
+        }
+    }
+
+    /// The protobuf message itself, borrowed.
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Message::Bare(bytes) => bytes,
+            Message::Framed(bytes) => bytes.get(GRPC_PREFIX..).unwrap_or_default(),
+        }
+    }
+
+    /// The length of the protobuf message in bytes.
+    pub fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    /// Whether the message has no bytes: a valid, empty request.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A body as a peer compressed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compressed {
+    /// How.
+    pub encoding: Encoding,
+    /// The compressed message, without any gRPC prefix.
+    pub bytes: Bytes,
+}
+
+/// The compressions that can be passed on as they arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// RFC 1952; may have several members.
+    Gzip,
+    /// RFC 8878.
+    Zstd,
+}
+
+impl Encoding {
+    /// The token in `grpc-encoding` and `content-encoding`.
+    pub fn token(self) -> &'static str {
+        match self {
+            Encoding::Gzip => "gzip",
+            Encoding::Zstd => "zstd",
+        }
+    }
+}
+
+/// Whoever takes export requests from a receiver.
+pub trait Consume: Clone + Send + Sync + 'static {
+    /// Takes the request into every queue it goes to, or refuses it as a whole. `Ok` is a promise: the request is
+    /// where the user chose to keep it.
+    fn consume(&self, payload: Payload) -> impl Future<Output = Result<(), Refused>> + Send;
+
+    /// Whether some pipeline takes this signal; a receiver does not offer the others.
+    fn takes(&self, signal: Signal) -> bool;
+}
+
+/// Why a request was not taken. Each variant is a fact; what it means in gRPC and HTTP is `receiver::respond`'s matter.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The bytes are not an export request.
+    #[error("malformed protobuf: {0}")]
+    Malformed(#[from] Malformed),
+    /// A queue has no room; the sender may come back.
+    #[error("the sending queue of exporter {exporter} is full")]
+    QueueFull {
+        /// Whose queue.
+        exporter: ComponentId,
+        /// When room is to be expected.
+        retry_after: Duration,
+    },
+    /// The request is larger than the queue can ever hold.
+    #[error(
+        "the request of {size} {unit} is larger than the sending queue of exporter {exporter} ({capacity})"
+    )]
+    LargerThanQueue {
+        /// Whose queue.
+        exporter: ComponentId,
+        /// What the request takes, in units of the queue's sizer.
+        size: usize,
+        /// What the queue holds at most.
+        capacity: usize,
+        /// `requests`, `items` or `bytes`.
+        unit: &'static str,
+    },
+    /// The collector takes nothing more.
+    #[error("the collector is shutting down")]
+    ShuttingDown,
+}
+
+/// The bytes of export requests that may be in memory at one time, over all receivers.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    free: Arc<Semaphore>,
+    capacity: usize,
+}
+
+impl Budget {
+    /// A budget of `capacity` bytes.
+    pub fn new(capacity: usize) -> Self {
+        Budget { free: Arc::new(Semaphore::new(capacity.min(Semaphore::MAX_PERMITS))), capacity }
+    }
+
+    /// The whole budget, in bytes.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// What is occupied now, in bytes.
+    pub fn used(&self) -> usize {
+        self.capacity.saturating_sub(self.free.available_permits())
+    }
+
+    /// Waits until `bytes` are free and takes them. The caller bounds the wait.
+    pub async fn acquire(&self, bytes: u32) -> Permit {
+        match self.free.clone().acquire_many_owned(bytes).await {
+            Ok(held) => Permit { held: Some(held) },
+            // The semaphore is never closed.
+            Err(_) => Permit { held: None },
+        }
+    }
+
+    /// Takes `bytes` if they are free now.
+    pub fn try_acquire(&self, bytes: u32) -> Option<Permit> {
+        self.free.clone().try_acquire_many_owned(bytes).ok().map(|held| Permit { held: Some(held) })
+    }
+}
+
+/// A share of a [`Budget`], given back on drop.
+#[derive(Debug, Default)]
+pub struct Permit {
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl Permit {
+    /// How many bytes it covers.
+    pub fn bytes(&self) -> usize {
+        self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    /// Adds `more`, which must be of the same budget.
+    pub fn merge(&mut self, more: Permit) {
+        match (&mut self.held, more.held) {
+            (Some(held), Some(more)) => held.merge(more),
+            (held @ None, more) => *held = more,
+            (Some(_), None) => {}
+        }
+    }
+
+    /// Gives back all but `bytes`.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let surplus = self.bytes().saturating_sub(bytes);
+        if let Some(held) = &mut self.held {
+            drop(held.split(surplus));
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What the collector counts and says: the refusal counters, its own metrics, their text forms, its logs.
+
+use crate::refusal::verdict::{Action, Actor, Category, Class, Delivery, Phase};
+
+/// One judged LLM response, as it is counted. Everything is borrowed; labels are capped when they are counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Observation<'a> {
+    /// `gen_ai.provider.name`.
+    pub provider: &'a str,
+    /// `gen_ai.request.model`, else the response's.
+    pub model: &'a str,
+    /// `llm.workload`.
+    pub workload: &'a str,
+    /// `llm.instrumentation`: the scope's name.
+    pub instrumentation: &'a str,
+    /// How it ended.
+    pub class: Class,
+    /// The stop value as it arrived.
+    pub value: Option<&'a str>,
+    /// Set for refusals.
+    pub refusal: Option<RefusalLabels>,
+    /// The category of the decline that a fallback served.
+    pub recovered: Option<Category>,
+    /// Input tokens, where known.
+    pub input_tokens: Option<u64>,
+    /// Output tokens, where known.
+    pub output_tokens: Option<u64>,
+    /// Whether the output is to be thrown away.
+    pub discard_output: bool,
+    /// Whether the emitter is known to hide unknown stop reasons.
+    pub blind_emitter: bool,
+    /// What tells this response from others.
+    pub identity: Identity<'a>,
+}
+
+/// The labels of `llm_refusals_total` beyond provider, model and workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RefusalLabels {
+    /// `llm.refusal.category`.
+    pub category: Category,
+    /// `llm.refusal.actor`.
+    pub actor: Actor,
+    /// `llm.refusal.phase`.
+    pub phase: Phase,
+    /// `llm.refusal.delivery`.
+    pub delivery: Delivery,
+    /// `llm.refusal.action`.
+    pub action: Action,
+}
+
+/// By what a response is known again: by the vendor's response id, then the vendor's request id, then the span and
+/// its parent. Empty means absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity<'a> {
+    /// `gen_ai.response.id`.
+    pub response_id: &'a str,
+    /// `anthropic.request.id`, `request_id`, ...
+    pub request_id: &'a str,
+    /// 16 bytes, or empty.
+    pub trace_id: &'a [u8],
+    /// 8 bytes, or empty.
+    pub span_id: &'a [u8],
+    /// 8 bytes, or empty.
+    pub parent_span_id: &'a [u8],
+    /// Whether this is a span (else a log record, whose `span_id` is the span it was written in).
+    pub is_span: bool,
+    /// Whether the item is one call to a model, not an agent's or framework's span around such calls.
+    pub leaf: bool,
+}
