@@ -1,5 +1,7 @@
 //! What the collector counts and says: the refusal counters, its own metrics, their text forms, its logs.
 
+pub mod own;
+
 use crate::refusal::verdict::{Action, Actor, Category, Class, Delivery, Phase};
 
 /// One judged LLM response, as it is counted. Everything is borrowed; labels are capped when they are counted.
