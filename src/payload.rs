@@ -97,8 +97,11 @@ impl Encoding {
 /// Whoever takes export requests from a receiver.
 pub trait Consume: Clone + Send + Sync + 'static {
     /// Takes the request into every queue it goes to, or refuses it as a whole. `Ok` is a promise: the request is
-    /// where the user chose to keep it.
-    fn consume(&self, payload: Payload) -> impl Future<Output = Result<(), Refused>> + Send;
+    /// where the user chose to keep it. It tells how many items the request holds: receivers do not count them, so
+    /// `payload.items` is 0 when it comes.
+    ///
+    /// The future is dropped when the sender hangs up; at each `await` the request must be either taken or not.
+    fn consume(&self, payload: Payload) -> impl Future<Output = Result<usize, Refused>> + Send;
 
     /// Whether some pipeline takes this signal; a receiver does not offer the others.
     fn takes(&self, signal: Signal) -> bool;
