@@ -135,6 +135,24 @@ pub enum Refused {
         /// `requests`, `items` or `bytes`.
         unit: &'static str,
     },
+    /// An exporter without a sending queue could not deliver the request now; the sender may come back.
+    #[error("exporter {exporter} cannot reach its backend: {reason}")]
+    BackendUnavailable {
+        /// Whose backend.
+        exporter: ComponentId,
+        /// When to come back: what the backend asked for, else the exporter's own next wait.
+        retry_after: Duration,
+        /// What went wrong, bounded, without anything of the request.
+        reason: String,
+    },
+    /// The backend of an exporter without a sending queue refused the request for good.
+    #[error("the backend of exporter {exporter} refused the request: {reason}")]
+    BackendRefused {
+        /// Whose backend.
+        exporter: ComponentId,
+        /// What the backend said, bounded, without anything of the request.
+        reason: String,
+    },
     /// The collector takes nothing more.
     #[error("the collector is shutting down")]
     ShuttingDown,
