@@ -1,6 +1,11 @@
 //! The OTLP wire form: export requests as protobuf bytes that are read, counted, spliced and merged without being
 //! decoded into structs. No IO, no tokio, no knowledge of refusals.
 
+pub mod any_value;
+pub mod encode;
+mod pool;
+pub mod splice;
+pub mod visit;
 pub mod wire;
 
 use std::fmt;
@@ -35,6 +40,15 @@ impl Signal {
             Signal::Traces => "spans",
             Signal::Logs => "log_records",
             Signal::Metrics => "metric_points",
+        }
+    }
+
+    /// The number of the attributes field in an item's message; data points have different ones by their kind.
+    pub fn attributes_field(self) -> Option<u32> {
+        match self {
+            Signal::Traces => Some(9),
+            Signal::Logs => Some(6),
+            Signal::Metrics => None,
         }
     }
 

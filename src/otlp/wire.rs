@@ -19,9 +19,6 @@ pub enum Malformed {
     /// A field that OTLP defines as a message, string or number came with another wire type.
     #[error("unexpected wire type at byte {0}")]
     WireType(usize),
-    /// Messages nested deeper than the limit.
-    #[error("nested too deeply at byte {0}")]
-    Depth(usize),
 }
 
 /// The payload of one field.
@@ -55,8 +52,19 @@ pub struct Field {
     pub value: Value,
 }
 
+impl Field {
+    /// Where the content of a string, bytes or message field stands; an error for every other wire type.
+    #[inline(always)]
+    pub fn content(&self) -> Result<Range<usize>, Malformed> {
+        match self.value {
+            Value::Len { from, to, .. } => Ok(from..to),
+            Value::Varint(_) | Value::Fixed64(_) | Value::Fixed32(_) => Err(Malformed::WireType(self.at)),
+        }
+    }
+}
+
 /// The fields of the message that stands at a range of a larger buffer, in the order in which they stand.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Fields<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -70,6 +78,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field, or `None` at the end of the message.
+    #[inline(always)]
     pub fn next_field(&mut self) -> Result<Option<Field>, Malformed> {
         if self.at >= self.bytes.len() {
             return Ok(None);

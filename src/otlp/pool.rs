@@ -1,0 +1,129 @@
+//! Buffers for rewritten requests, used again when the last byte of them has been sent.
+//!
+//! A request of a megabyte costs more in page faults than in copying when its buffer is mapped anew each time.
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+/// Keeps a few large buffers between uses.
+#[derive(Debug)]
+pub(super) struct Pool {
+    idle: Mutex<Vec<Vec<u8>>>,
+}
+
+/// The pool of this process; it holds at most `MAX_IDLE * LARGEST` bytes.
+pub(super) static POOL: Pool = Pool::new();
+
+/// How many idle buffers are kept.
+const MAX_IDLE: usize = 4;
+/// Larger buffers go back to the allocator.
+const LARGEST: usize = 8 << 20;
+/// Smaller buffers are the allocator's daily work and need no pool.
+const SMALLEST: usize = 32 << 10;
+
+impl Pool {
+    const fn new() -> Self {
+        Pool { idle: Mutex::new(Vec::new()) }
+    }
+
+    /// An empty buffer with room for at least `capacity` bytes.
+    pub(super) fn take(&'static self, capacity: usize) -> Pooled {
+        let kept = if capacity < SMALLEST { None } else { self.find(capacity) };
+        Pooled { buffer: kept.unwrap_or_else(|| Vec::with_capacity(capacity)), pool: self }
+    }
+
+    /// An idle buffer that has room, but not so much that a small request would hold a large one in a queue.
+    fn find(&self, capacity: usize) -> Option<Vec<u8>> {
+        let mut idle = self.idle.lock();
+        let fits = |buffer: &Vec<u8>| (capacity..capacity.saturating_mul(4)).contains(&buffer.capacity());
+        let at = idle.iter().rposition(fits)?;
+        Some(idle.swap_remove(at))
+    }
+
+    /// Keeps a buffer that is no longer used; when there is no room the one that has been idle longest goes.
+    fn put_back(&self, mut buffer: Vec<u8>) {
+        if !(SMALLEST..=LARGEST).contains(&buffer.capacity()) {
+            return;
+        }
+        buffer.clear();
+        let mut idle = self.idle.lock();
+        let oldest = (idle.len() >= MAX_IDLE).then(|| idle.remove(0));
+        idle.push(buffer);
+        drop(idle);
+        drop(oldest);
+    }
+}
+
+/// A buffer on loan from a [`Pool`].
+#[derive(Debug)]
+pub(super) struct Pooled {
+    pub(super) buffer: Vec<u8>,
+    pool: &'static Pool,
+}
+
+impl Pooled {
+    /// The content; the buffer goes back to the pool when the last clone is gone.
+    pub(super) fn freeze(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Pooled {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        self.pool.put_back(std::mem::take(&mut self.buffer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> &'static Pool {
+        Box::leak(Box::new(Pool::new()))
+    }
+
+    fn idle(pool: &Pool) -> Vec<usize> {
+        pool.idle.lock().iter().map(Vec::capacity).collect()
+    }
+
+    #[test]
+    fn a_buffer_is_used_again_when_its_last_clone_is_gone() {
+        let pool = pool();
+        let mut buffer = pool.take(100_000);
+        buffer.buffer.extend_from_slice(b"something");
+        let bytes = buffer.freeze();
+        let clone = bytes.slice(2..4);
+        drop(bytes);
+        assert!(idle(pool).is_empty());
+        assert_eq!(&clone[..], b"me");
+        drop(clone);
+        assert_eq!(idle(pool).len(), 1);
+        assert!(pool.take(90_000).buffer.is_empty());
+        assert_eq!(idle(pool).len(), 1);
+    }
+
+    #[test]
+    fn a_small_request_does_not_take_a_large_buffer() {
+        let pool = pool();
+        drop(pool.take(LARGEST));
+        let small = pool.take(SMALLEST);
+        assert!(small.buffer.capacity() < LARGEST / 4);
+        assert_eq!(idle(pool), [LARGEST]);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_number_and_size() {
+        let pool = pool();
+        let loans: Vec<_> = (0..3 * MAX_IDLE).map(|_| pool.take(SMALLEST)).collect();
+        drop(loans);
+        drop(pool.take(LARGEST + 1));
+        drop(pool.take(SMALLEST - 1));
+        assert_eq!(idle(pool), [SMALLEST; MAX_IDLE]);
+    }
+}
