@@ -74,6 +74,11 @@ pub struct GrpcServer {
     pub max_message_size: usize,
     /// How many calls one connection may have open.
     pub max_concurrent_streams: u32,
+    /// The largest header list of a call in bytes (ours: `max_header_size`).
+    pub max_header_size: u32,
+    /// `keepalive.server_parameters.max_connection_idle`: a connection without a call for so long is closed with
+    /// GOAWAY, which costs its client nothing; none means never.
+    pub max_connection_idle: Option<Duration>,
     /// `keepalive.server_parameters.max_connection_age`; none means for ever.
     pub max_connection_age: Option<Duration>,
     /// `keepalive.server_parameters.max_connection_age_grace`.
@@ -82,7 +87,7 @@ pub struct GrpcServer {
     pub keepalive_time: Duration,
     /// `keepalive.server_parameters.timeout`: hang up when a ping is not answered.
     pub keepalive_timeout: Duration,
-    /// How long a whole request may take to arrive (ours: `read_timeout`).
+    /// How long a whole request, or the start of a connection, may take to arrive (ours: `read_timeout`).
     pub read_timeout: Duration,
     /// How many connections may be open (ours: `max_connections`).
     pub max_connections: usize,
@@ -94,6 +99,8 @@ impl Default for GrpcServer {
             endpoint: "localhost:4317".to_owned(),
             max_message_size: 64 << 20,
             max_concurrent_streams: 128,
+            max_header_size: 32 << 10,
+            max_connection_idle: Some(Duration::from_secs(15 * 60)),
             max_connection_age: None,
             max_connection_age_grace: None,
             keepalive_time: Duration::from_secs(7200),
@@ -117,6 +124,10 @@ pub struct HttpServer {
     pub logs_url_path: String,
     /// `metrics_url_path`.
     pub metrics_url_path: String,
+    /// The largest header of a request in bytes (ours: `max_header_size`).
+    pub max_header_size: u32,
+    /// How many requests one HTTP/2 connection may have open (ours: `max_concurrent_streams`).
+    pub max_concurrent_streams: u32,
     /// How long the headers of a request may take.
     pub read_header_timeout: Duration,
     /// How long a whole request may take to arrive.
@@ -135,6 +146,8 @@ impl Default for HttpServer {
             traces_url_path: Signal::Traces.http_path().to_owned(),
             logs_url_path: Signal::Logs.http_path().to_owned(),
             metrics_url_path: Signal::Metrics.http_path().to_owned(),
+            max_header_size: 32 << 10,
+            max_concurrent_streams: 128,
             read_header_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
