@@ -1,0 +1,238 @@
+//! `service`: what is started, how it is joined, and what the collector tells of itself.
+
+use super::ComponentId;
+use crate::config::units::{duration, mebibytes};
+use crate::otlp::Signal;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// `service`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Service {
+    /// The extensions that are started.
+    pub extensions: Vec<ComponentId>,
+    /// The pipelines by id (`traces`, `traces/backup`).
+    #[serde(deserialize_with = "pipelines")]
+    pub pipelines: BTreeMap<ComponentId, Pipeline>,
+    /// `telemetry`.
+    pub telemetry: Telemetry,
+    /// Bounds the drain at shutdown (ours).
+    #[serde(with = "duration")]
+    pub shutdown_timeout: Duration,
+    /// How requests are admitted (ours).
+    pub admission: Admission,
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Service {
+            extensions: Vec::new(),
+            pipelines: BTreeMap::new(),
+            telemetry: Telemetry::default(),
+            shutdown_timeout: Duration::from_secs(25),
+            admission: Admission::default(),
+        }
+    }
+}
+
+/// `service.pipelines.*`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pipeline {
+    /// Told by the type of the pipeline's id.
+    #[serde(skip)]
+    pub signal: Signal,
+    /// Who feeds it.
+    pub receivers: Vec<ComponentId>,
+    /// In this order.
+    pub processors: Vec<ComponentId>,
+    /// All of them get every request.
+    pub exporters: Vec<ComponentId>,
+}
+
+/// `service.admission` (ours).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Admission {
+    /// The bytes of requests in memory; none means half of the cgroup's limit, else 256 MiB.
+    #[serde(rename = "budget_mib", with = "mebibytes::option")]
+    pub budget: Option<usize>,
+    /// How long a call waits for room in the budget.
+    #[serde(with = "duration")]
+    pub wait: Duration,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Admission { budget: None, wait: Duration::from_secs(5) }
+    }
+}
+
+/// `service.telemetry`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Telemetry {
+    /// `logs`.
+    pub logs: Logs,
+    /// `metrics`.
+    pub metrics: Metrics,
+}
+
+/// `service.telemetry.logs`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Logs {
+    /// `debug`, `info`, `warn`, `error`, or a filter of `tracing`.
+    pub level: String,
+    /// `console` or `json`.
+    pub encoding: LogEncoding,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Logs { level: "info".to_owned(), encoding: LogEncoding::Console }
+    }
+}
+
+/// `service.telemetry.logs.encoding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogEncoding {
+    /// For people.
+    Console,
+    /// One JSON object per line.
+    Json,
+}
+
+/// `service.telemetry.metrics`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "MetricsKeys", into = "MetricsKeys")]
+pub struct Metrics {
+    /// `level: none` switches all off.
+    pub enabled: bool,
+    /// Where `/metrics` is served: `readers[].pull.exporter.prometheus.{host,port}`.
+    pub prometheus: Vec<PrometheusReader>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Metrics { enabled: true, prometheus: vec![PrometheusReader::default()] }
+    }
+}
+
+/// `readers[].pull.exporter.prometheus`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PrometheusReader {
+    /// The address to listen on.
+    pub host: String,
+    /// The port to listen on.
+    pub port: u16,
+}
+
+impl Default for PrometheusReader {
+    fn default() -> Self {
+        PrometheusReader { host: "localhost".to_owned(), port: 8888 }
+    }
+}
+
+fn pipelines<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<ComponentId, Pipeline>, D::Error> {
+    let pipelines = BTreeMap::<PipelineId, PipelineKeys>::deserialize(deserializer)?;
+    let pipelines = pipelines.into_iter().map(|(PipelineId { id, signal }, keys)| {
+        let PipelineKeys { receivers, processors, exporters } = keys;
+        (id, Pipeline { signal, receivers, processors, exporters })
+    });
+    Ok(pipelines.collect())
+}
+
+/// An id whose type is a signal.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "ComponentId")]
+struct PipelineId {
+    id: ComponentId,
+    signal: Signal,
+}
+
+impl TryFrom<ComponentId> for PipelineId {
+    type Error = String;
+
+    fn try_from(id: ComponentId) -> Result<Self, String> {
+        match Signal::ALL.into_iter().find(|signal| signal.name() == id.kind) {
+            Some(signal) => Ok(PipelineId { id, signal }),
+            None => Err(format!("pipeline {id} must be traces, logs or metrics, or one of them with /name")),
+        }
+    }
+}
+
+/// The shape of [`Pipeline`] in the file.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PipelineKeys {
+    receivers: Vec<ComponentId>,
+    processors: Vec<ComponentId>,
+    exporters: Vec<ComponentId>,
+}
+
+/// The shape of [`Metrics`] in the file.
+#[derive(Serialize, Deserialize)]
+#[serde(default)]
+struct MetricsKeys {
+    level: MetricsLevel,
+    readers: Vec<Reader>,
+}
+
+/// How much the Collector measures of itself; here all that is measured costs the same.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum MetricsLevel {
+    None,
+    Basic,
+    Normal,
+    Detailed,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Reader {
+    pull: Pull,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Pull {
+    exporter: PullExporter,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct PullExporter {
+    prometheus: PrometheusReader,
+}
+
+impl Default for MetricsKeys {
+    fn default() -> Self {
+        Metrics::default().into()
+    }
+}
+
+impl From<MetricsKeys> for Metrics {
+    fn from(keys: MetricsKeys) -> Self {
+        Metrics {
+            enabled: !matches!(keys.level, MetricsLevel::None),
+            prometheus: keys.readers.into_iter().map(|reader| reader.pull.exporter.prometheus).collect(),
+        }
+    }
+}
+
+impl From<Metrics> for MetricsKeys {
+    fn from(metrics: Metrics) -> Self {
+        let reader = |prometheus| Reader { pull: Pull { exporter: PullExporter { prometheus } } };
+        MetricsKeys {
+            level: if metrics.enabled { MetricsLevel::Normal } else { MetricsLevel::None },
+            readers: metrics.prometheus.into_iter().map(reader).collect(),
+        }
+    }
+}
