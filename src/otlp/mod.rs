@@ -2,7 +2,10 @@
 //! decoded into structs. No IO, no tokio, no knowledge of refusals.
 
 pub mod any_value;
+pub mod batch;
 pub mod encode;
+mod frame;
+mod layout;
 mod pool;
 pub mod splice;
 pub mod visit;

@@ -5,10 +5,11 @@
 //! stay. When something changed, message and changes are copied once into a buffer of the right size.
 
 use crate::otlp::Signal;
-use crate::otlp::pool::POOL;
-use crate::otlp::visit::{BY_RESOURCE, BY_SCOPE, Envelope, ITEMS, Visit};
-use crate::otlp::wire::{Field, Fields, Malformed, Value, put_varint, varint_len};
-use crate::payload::{GRPC_PREFIX, Message};
+use crate::otlp::frame::FrameBuffer;
+use crate::otlp::layout::{BY_RESOURCE, BY_SCOPE, DATA_POINTS, ITEMS, is_metric_data};
+use crate::otlp::visit::{Envelope, Visit};
+use crate::otlp::wire::{Fields, Malformed, Value, put_varint, varint_len};
+use crate::payload::Message;
 use std::ops::Range;
 
 /// What [`splice`] found and made.
@@ -146,16 +147,10 @@ impl<'m, V: Visit<'m>> Walk<'m, '_, V> {
     }
 }
 
-/// The message with its edits, behind the prefix of a gRPC frame.
+/// The message with its edits, of which it grows by `growth`.
 fn rewrite(message: &[u8], edits: &[Edit], appended: &[u8], growth: Growth) -> Message {
-    let len = message.len().wrapping_add_signed(growth);
-    let mut loan = POOL.take(GRPC_PREFIX + len);
-    let out = &mut loan.buffer;
-    let framed = u32::try_from(len).ok();
-    if let Some(len) = framed {
-        out.push(0); // not compressed
-        out.extend_from_slice(&len.to_be_bytes());
-    }
+    let mut frame = FrameBuffer::new(message.len().wrapping_add_signed(growth));
+    let out = frame.message();
     let (mut done, mut rest) = (0, appended);
     for edit in edits {
         match *edit {
@@ -173,11 +168,7 @@ fn rewrite(message: &[u8], edits: &[Edit], appended: &[u8], growth: Growth) -> M
         }
     }
     out.extend_from_slice(message.get(done..).unwrap_or_default());
-    match framed {
-        Some(_) => Message::Framed(loan.freeze()),
-        // Longer than a gRPC frame can say.
-        None => Message::Bare(loan.freeze()),
-    }
+    frame.finish()
 }
 
 /// Adds up what `inside` says of each field `number` of the message at `range`.
@@ -204,9 +195,9 @@ fn data_points(message: &[u8], metric: Range<usize>) -> Result<usize, Malformed>
     let (mut kind, mut points) = (0, 0);
     let mut fields = Fields::new(message, metric);
     while let Some(field) = fields.next_field()? {
-        let Field { number: GAUGE | SUM | HISTOGRAM | EXPONENTIAL_HISTOGRAM | SUMMARY, .. } = field else {
+        if !is_metric_data(field.number) {
             continue;
-        };
+        }
         if kind != field.number {
             (kind, points) = (field.number, 0);
         }
@@ -214,14 +205,6 @@ fn data_points(message: &[u8], metric: Range<usize>) -> Result<usize, Malformed>
     }
     Ok(points)
 }
-
-const GAUGE: u32 = 5;
-const SUM: u32 = 7;
-const HISTOGRAM: u32 = 9;
-const EXPONENTIAL_HISTOGRAM: u32 = 10;
-const SUMMARY: u32 = 11;
-/// Of each kind of metric.
-const DATA_POINTS: u32 = 1;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,6 @@
 //! What a walk over an export request tells on its way.
-//!
-//! All three signals have the same shape: a request repeats groups of one resource each (field 1), such a group repeats
-//! groups of one scope each (field 2), and such a group repeats items (field 2). A group holds its resource or scope in
-//! field 1 and a schema URL in field 3.
 
+use crate::otlp::layout::{ENVELOPE, SCHEMA_URL};
 use crate::otlp::wire::{Field, Fields, Malformed};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -96,14 +93,3 @@ impl EnvelopeFields<'_, '_> {
         }
     }
 }
-
-/// Of a request: its groups by resource.
-pub(super) const BY_RESOURCE: u32 = 1;
-/// Of a group by resource: its groups by scope.
-pub(super) const BY_SCOPE: u32 = 2;
-/// Of a group by scope: its spans, log records or metrics.
-pub(super) const ITEMS: u32 = 2;
-/// Of a group: its resource or scope.
-const ENVELOPE: u32 = 1;
-/// Of a group: the schema URL.
-const SCHEMA_URL: u32 = 3;
