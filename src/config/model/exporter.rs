@@ -283,6 +283,9 @@ pub struct Retry {
     /// After this a request is dropped; zero means never.
     #[serde(with = "duration")]
     pub max_elapsed_time: Duration,
+    /// RESOURCE_EXHAUSTED without RetryInfo is tried again (ours). By the OTLP specification it is permanent, but
+    /// collectors under memory pressure answer so.
+    pub retry_resource_exhausted: bool,
 }
 
 impl Default for Retry {
@@ -294,6 +297,7 @@ impl Default for Retry {
             multiplier: 1.5,
             max_interval: Duration::from_secs(30),
             max_elapsed_time: Duration::from_secs(300),
+            retry_resource_exhausted: true,
         }
     }
 }
