@@ -1,0 +1,101 @@
+//! Who may bring how many bytes: a request is read only when the memory budget has room for all of it.
+
+use crate::payload::{Budget, Permit};
+use crate::receiver::respond::Error;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// The memory budget as receivers ask it. Cloning is cheap; every clone is the same.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    budget: Budget,
+    wait: Duration,
+    /// HTTP/2 hands out a request's first piece before its length is known. Requests that wait hold that piece without
+    /// a permit, so that these pieces have a bound of their own.
+    waiting_room: Arc<Semaphore>,
+}
+
+impl Admission {
+    /// Asks `budget`, and waits up to `wait` for it.
+    pub fn new(budget: Budget, wait: Duration) -> Self {
+        let room = (budget.capacity() / WAITING_ROOM_SHARE).min(Semaphore::MAX_PERMITS);
+        Admission { budget, wait, waiting_room: Arc::new(Semaphore::new(room)) }
+    }
+
+    /// The budget itself, for what is taken without waiting.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// The largest request that is ever taken: larger ones would leave no room for others to move.
+    pub fn largest(&self) -> usize {
+        self.budget.capacity() / LARGEST_SHARE
+    }
+
+    /// Takes `bytes` of the budget if they are free now.
+    pub fn now(&self, bytes: usize) -> Result<Permit, Error> {
+        let bytes = u32::try_from(bytes).map_err(|_| Error::OverBudget)?;
+        self.budget.try_acquire(bytes).ok_or(Error::OverBudget)
+    }
+
+    /// Takes `bytes` of the budget, of which `in_hand` are in memory already; waits for them while the wait and the
+    /// waiting room allow it.
+    pub async fn admit(&self, bytes: usize, in_hand: usize) -> Result<Permit, Error> {
+        if let Ok(permit) = self.now(bytes) {
+            return Ok(permit);
+        }
+        let bytes = u32::try_from(bytes).map_err(|_| Error::OverBudget)?;
+        let in_hand = u32::try_from(in_hand).map_err(|_| Error::OverBudget)?;
+        let _place = self.waiting_room.try_acquire_many(in_hand).map_err(|_| Error::OverBudget)?;
+        let permit = tokio::time::timeout(self.wait, self.budget.acquire(bytes)).await;
+        permit.map_err(|_| Error::OverBudget)
+    }
+}
+
+/// The waiting room is so much smaller than the budget.
+const WAITING_ROOM_SHARE: usize = 8;
+
+/// The largest request is so much smaller than the budget: it is there twice while it is rewritten.
+const LARGEST_SHARE: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[tokio::test]
+    async fn a_request_waits_until_another_has_left() {
+        let admission = Admission::new(Budget::new(1000), Duration::from_secs(60));
+        let first = admission.admit(800, 0).await.unwrap();
+        let waiting = tokio::spawn({
+            let admission = admission.clone();
+            async move { admission.admit(300, 100).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(first);
+        assert_eq!(waiting.await.unwrap().unwrap().bytes(), 300);
+        assert_eq!(admission.budget().used(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_wait_ends_and_leaves_nothing_behind() {
+        let wait = Duration::from_millis(20);
+        let admission = Admission::new(Budget::new(1000), wait);
+        let first = admission.admit(800, 0).await.unwrap();
+        let start = tokio::time::Instant::now();
+        assert!(matches!(admission.admit(300, 100).await, Err(Error::OverBudget)));
+        assert!(start.elapsed() >= wait);
+        drop(first);
+        assert_eq!(admission.budget().used(), 0);
+        assert_eq!(admission.waiting_room.available_permits(), 125);
+    }
+
+    #[tokio::test]
+    async fn what_waits_in_memory_has_a_bound() {
+        let admission = Admission::new(Budget::new(1000), Duration::from_secs(60));
+        let _all = admission.admit(1000, 0).await.unwrap();
+        assert!(matches!(admission.admit(300, 126).now_or_never(), Some(Err(Error::OverBudget))));
+    }
+}

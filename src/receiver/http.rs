@@ -1,0 +1,166 @@
+//! OTLP/HTTP: a POST of protobuf or JSON to one path per signal, over HTTP/1 or HTTP/2.
+
+use crate::otlp::Signal;
+use crate::payload::{Compressed, Consume, Message};
+use crate::receiver::body;
+use crate::receiver::connection::Handle;
+use crate::receiver::inflate::Codec;
+use crate::receiver::intake::{Clock, Intake, Received};
+use crate::receiver::respond::{self, Error, Format};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, Version, header, request};
+use http_body::Body;
+use hyper::body::Incoming;
+use std::sync::Arc;
+
+/// Answers OTLP/HTTP requests.
+#[derive(Debug)]
+pub struct Http<C> {
+    shared: Arc<Shared<C>>,
+}
+
+#[derive(Debug)]
+struct Shared<C> {
+    intake: Intake<C>,
+    paths: [(Signal, String); 3],
+}
+
+impl<C> Clone for Http<C> {
+    fn clone(&self) -> Self {
+        Http { shared: self.shared.clone() }
+    }
+}
+
+impl<C: Consume> Handle for Http<C> {
+    async fn handle(&self, request: Request<Incoming>) -> Response<respond::Body> {
+        self.respond(request).await
+    }
+}
+
+impl<C: Consume> Http<C> {
+    /// Answers with what `intake` makes of what is sent to `paths`.
+    pub fn new(intake: Intake<C>, paths: [(Signal, String); 3]) -> Self {
+        Http { shared: Arc::new(Shared { intake, paths }) }
+    }
+
+    async fn respond<B>(&self, request: Request<B>) -> Response<respond::Body>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (head, mut body) = request.into_parts();
+        let mut clock = self.shared.intake.clock();
+        let format = format(&head.headers);
+        // Whoever understands neither encoding is perhaps a person.
+        let answer_in = format.unwrap_or(Format::Json);
+        let error = match self.export(&head, format, &mut body, &mut clock).await {
+            Ok(()) => return respond::http_ok(answer_in),
+            Err(error) => error,
+        };
+        if let Error::NotHttp = error {
+            return respond::grpc_error(&error);
+        }
+        let mut response = respond::http_error(&error, answer_in);
+        // HTTP/2 can reset a stream and still deliver the answer. In HTTP/1 the connection would have to be closed on
+        // a peer that is still writing. One that asked first whether to send has not begun.
+        let is_sending = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
+        if is_sending && !body::discard(&mut body, self.shared.intake.limit(), &clock).await {
+            response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    async fn export<B>(
+        &self,
+        head: &request::Parts,
+        format: Option<Format>,
+        body: &mut B,
+        clock: &mut Clock,
+    ) -> Result<(), Error>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        if is_grpc(&head.headers) {
+            return Err(Error::NotHttp);
+        }
+        let path = head.uri.path();
+        let (signal, _) = self.shared.paths.iter().find(|(_, p)| p == path).ok_or(Error::NotFound)?;
+        if head.method != Method::POST {
+            return Err(Error::Method);
+        }
+        let intake = &self.shared.intake;
+        let received = match intake.offer(*signal) {
+            Ok(()) => self.receive(&head.headers, format, body, clock).await,
+            Err(error) => Err(error),
+        };
+        intake.take(*signal, received).await
+    }
+
+    async fn receive<B>(
+        &self,
+        headers: &HeaderMap,
+        format: Option<Format>,
+        body: &mut B,
+        clock: &mut Clock,
+    ) -> Result<Received, Error>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let intake = &self.shared.intake;
+        let format = format.ok_or(Error::ContentType("application/x-protobuf"))?;
+        let codec = codec(headers)?;
+        let limit = intake.limit();
+        let (bytes, mut permit) = match body.size_hint().exact().map(usize::try_from) {
+            None => body::collect_unknown(body, limit, intake.admission(), clock).await?,
+            Some(Ok(len)) if len <= limit => {
+                let permit = clock.waiting(intake.admission().admit(len, 0)).await?;
+                (body::collect(body, Bytes::new(), len, clock).await?, permit)
+            }
+            Some(_) => return Err(Error::TooLarge { limit }),
+        };
+        let (plain, arrived) = match codec {
+            None => (bytes, None),
+            Some(codec) => {
+                let plain = intake.inflate(codec, &bytes, &mut permit).await?;
+                (plain, codec.encoding().map(|encoding| Compressed { encoding, bytes }))
+            }
+        };
+        match format {
+            Format::Protobuf => Ok(Received { message: Message::Bare(plain), arrived, permit }),
+            Format::Json => Err(Error::ContentType("application/x-protobuf")),
+        }
+    }
+}
+
+/// The encoding in which a request says that it comes.
+fn format(headers: &HeaderMap) -> Option<Format> {
+    let essence = essence(headers)?;
+    match () {
+        _ if essence.eq_ignore_ascii_case(b"application/x-protobuf") => Some(Format::Protobuf),
+        _ if essence.eq_ignore_ascii_case(b"application/json") => Some(Format::Json),
+        _ => None,
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let grpc = b"application/grpc";
+    essence(headers).and_then(|e| e.get(..grpc.len())).is_some_and(|e| e.eq_ignore_ascii_case(grpc))
+}
+
+/// The content type without its parameters.
+fn essence(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::CONTENT_TYPE)?.as_bytes();
+    value.split(|b| *b == b';').next().map(<[u8]>::trim_ascii)
+}
+
+fn codec(headers: &HeaderMap) -> Result<Option<Codec>, Error> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let (first, second) = (encodings.next(), encodings.next());
+    let token = first.map_or(&b"identity"[..], |value| value.as_bytes().trim_ascii());
+    if second.is_none() && (token.is_empty() || token.eq_ignore_ascii_case(b"identity")) {
+        return Ok(None);
+    }
+    match Codec::from_token(token) {
+        Some(codec) if second.is_none() => Ok(Some(codec)),
+        _ => Err(Error::Compression(Codec::HTTP_NAMES)),
+    }
+}

@@ -1,0 +1,146 @@
+//! The way of a request from its body to the pipeline, as far as gRPC and HTTP share it.
+
+use crate::config::ComponentId;
+use crate::otlp::{self, Signal};
+use crate::payload::{Compressed, Consume, Message, Payload, Permit, Refused};
+use crate::receiver::admission::Admission;
+use crate::receiver::inflate::{Codec, Failed, inflate};
+use crate::receiver::respond::Error;
+use crate::telemetry::own::{Own, ReceiverMetrics, Transport};
+use bytes::Bytes;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// Takes bodies, admits them, makes payloads of them, and counts what becomes of them.
+#[derive(Debug)]
+pub struct Intake<C> {
+    consumer: C,
+    admission: Admission,
+    limit: usize,
+    read_timeout: Duration,
+    accounts: [(Signal, Arc<ReceiverMetrics>); 3],
+}
+
+/// What a receiver's ports have in common.
+#[derive(Debug)]
+pub struct Source<'a, C> {
+    /// Whose requests these are.
+    pub receiver: &'a ComponentId,
+    /// Who takes them.
+    pub consumer: C,
+    /// Who lets them in.
+    pub admission: &'a Admission,
+    /// Where they are counted.
+    pub own: &'a Own,
+}
+
+impl<C: Consume> Intake<C> {
+    /// Takes messages of up to `limit` bytes, which may take `read_timeout` to arrive.
+    pub fn new(source: Source<'_, C>, transport: Transport, limit: usize, read_timeout: Duration) -> Self {
+        let account = |signal| (signal, source.own.receiver(source.receiver, transport, signal));
+        Intake {
+            limit: limit.min(source.admission.largest()),
+            accounts: Signal::ALL.map(account),
+            admission: source.admission.clone(),
+            consumer: source.consumer,
+            read_timeout,
+        }
+    }
+
+    /// The largest request that is taken, in bytes.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Who lets requests in.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// An error unless some pipeline takes `signal`.
+    pub fn offer(&self, signal: Signal) -> Result<(), Error> {
+        if self.consumer.takes(signal) { Ok(()) } else { Err(Error::NoPipeline(signal)) }
+    }
+
+    /// The clock of one request, which has just begun to arrive.
+    pub fn clock(&self) -> Clock {
+        Clock { timeout: self.read_timeout, deadline: Instant::now() + self.read_timeout }
+    }
+
+    /// Inflates a body that arrived compressed.
+    pub async fn inflate(&self, codec: Codec, body: &[u8], permit: &mut Permit) -> Result<Bytes, Error> {
+        let inflated = inflate(codec, body, self.limit, self.admission.budget(), permit).await;
+        inflated.map_err(|failed| match failed {
+            Failed::Broken(broken) => Error::Inflate { codec, broken },
+            Failed::TooLarge => Error::TooLarge { limit: self.limit },
+            Failed::OverBudget => Error::OverBudget,
+        })
+    }
+
+    /// Hands a request to the consumer, if it was received, and counts what became of it.
+    pub async fn take(&self, signal: Signal, received: Result<Received, Error>) -> Result<(), Error> {
+        let (outcome, items) = match received {
+            Err(error) => (Err(error), 0),
+            Ok(Received { message, arrived, permit }) => {
+                let kept = message.clone();
+                let payload = Payload { signal, message, arrived, items: 0, permit: Arc::new(permit) };
+                match self.consumer.consume(payload).await {
+                    Ok(items) => (Ok(()), items),
+                    Err(refused) => {
+                        let items = otlp::splice::count(signal, kept.as_slice()).unwrap_or(0);
+                        (Err(Error::Refused(refused)), items)
+                    }
+                }
+            }
+        };
+        if let Some((_, account)) = self.accounts.iter().find(|(s, _)| *s == signal) {
+            match &outcome {
+                Ok(()) => account.accepted(items),
+                Err(Error::Refused(Refused::Malformed(_)) | Error::Inflate { .. }) => account.malformed(),
+                Err(Error::Refused(_) | Error::OverBudget) => account.refused(items),
+                Err(_) => account.failed(items),
+            }
+        }
+        outcome
+    }
+}
+
+/// A request that has arrived as a whole.
+#[derive(Debug)]
+pub struct Received {
+    /// Its uncompressed protobuf.
+    pub message: Message,
+    /// The compressed body, if `message` is what is in it and others can read it.
+    pub arrived: Option<Compressed>,
+    /// Covers both.
+    pub permit: Permit,
+}
+
+/// Bounds the time that a request takes to arrive. Waiting for admission does not count: that is our doing.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    timeout: Duration,
+    deadline: Instant,
+}
+
+impl Clock {
+    /// Waits for `read`, until the deadline.
+    pub async fn reading<T>(&self, read: impl Future<Output = T>) -> Result<T, Error> {
+        timeout_at(self.deadline, read).await.map_err(|_| Error::ReadTimeout(self.timeout))
+    }
+
+    /// Waits for `admitted`, and moves the deadline by as much.
+    pub async fn waiting<T>(&mut self, admitted: impl Future<Output = T>) -> T {
+        let start = Instant::now();
+        let admitted = admitted.await;
+        self.deadline += start.elapsed();
+        admitted
+    }
+
+    /// When the request must be here.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+}
