@@ -1,5 +1,6 @@
 //! Every recorded body of a vendor tells how it ended, and tells nothing of what it said.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use refusal_collector::refusal::answer::{Answer, CategorySource, Content, Findings, Shape, StopField};
 use refusal_collector::refusal::verdict::Side;
 use std::path::PathBuf;
