@@ -5,5 +5,10 @@
 //! the caller should do about a refusal.
 
 pub mod answer;
+mod attributes;
+mod dialects;
+pub mod evidence;
+pub mod judge;
+pub mod policy;
 pub mod verdict;
 pub mod vocabulary;

@@ -2,6 +2,7 @@
 
 pub mod own;
 
+pub use crate::refusal::evidence::Identity;
 use crate::refusal::verdict::{Action, Actor, Category, Class, Delivery, Phase};
 
 /// One judged LLM response, as it is counted. Everything is borrowed; labels are capped when they are counted.
@@ -48,24 +49,4 @@ pub struct RefusalLabels {
     pub delivery: Delivery,
     /// `llm.refusal.action`.
     pub action: Action,
-}
-
-/// By what a response is known again: by the vendor's response id, then the vendor's request id, then the span and
-/// its parent. Empty means absent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Identity<'a> {
-    /// `gen_ai.response.id`.
-    pub response_id: &'a str,
-    /// `anthropic.request.id`, `request_id`, ...
-    pub request_id: &'a str,
-    /// 16 bytes, or empty.
-    pub trace_id: &'a [u8],
-    /// 8 bytes, or empty.
-    pub span_id: &'a [u8],
-    /// 8 bytes, or empty.
-    pub parent_span_id: &'a [u8],
-    /// Whether this is a span (else a log record, whose `span_id` is the span it was written in).
-    pub is_span: bool,
-    /// Whether the item is one call to a model, not an agent's or framework's span around such calls.
-    pub leaf: bool,
 }

@@ -80,7 +80,6 @@ impl ErrorExample {
             kind: boxed(&self.kind),
             status: self.status,
             message: boxed(&self.message),
-            ..ErrorFacts::default()
         }
     }
 }
