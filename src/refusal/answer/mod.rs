@@ -1,8 +1,18 @@
 //! Reads a vendor's own answer (JSON, a stream of events, or what an instrumentation made of one), whole, cut off or
 //! in pieces, and keeps only how it ended. No text of the answer is stored.
 
+mod extract;
+mod json;
+mod key;
+mod reader;
+mod sse;
+
+pub use extract::Extractor;
+pub use reader::Reader;
+
 use crate::refusal::verdict::Side;
 use smallvec::SmallVec;
+use std::fmt;
 
 /// What one vendor answer tells about its end. Everything is a fact of the body; what it means is the judge's matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +32,8 @@ pub struct Answer {
     pub content: Content,
     /// A tool or function call is among the content.
     pub tool_call: bool,
+    /// What was declined, where the vendor tells that without naming a category (Zhipu's `contentFilter[].role`).
+    pub side: Option<Side>,
     /// The `error` of an error body, or of an answer that failed.
     pub error: Option<ErrorFacts>,
     /// A hop from a model that declined to one that served (Anthropic's `fallback` block or iteration).
@@ -40,6 +52,45 @@ pub struct Answer {
     pub output_tokens: Option<u64>,
     /// The body ended before its JSON or its stream did: what is absent may have been lost.
     pub incomplete: bool,
+}
+
+impl Answer {
+    /// Reads a text that is a vendor's whole answer, or the start of one.
+    pub fn read(text: &[u8]) -> Answer {
+        let mut reader = Reader::new();
+        reader.feed(text);
+        reader.finish()
+    }
+
+    /// Reads a value that stood under `key` in a vendor's answer and is told apart: a word, a text, JSON or a Python
+    /// repr of it. `key` is the last part of an attribute's name, as `stop_details` of
+    /// `anthropic.message.stop_details`.
+    pub fn read_under(key: &str, text: &str) -> Answer {
+        if text.trim_start().starts_with(['{', '[', '"']) {
+            let mut reader = Reader::under(key);
+            reader.feed(text.as_bytes());
+            return reader.finish();
+        }
+        let mut extractor = Extractor::new();
+        extractor.begin_object();
+        extractor.key(key);
+        extractor.string(text);
+        extractor.end();
+        extractor.finish()
+    }
+
+    /// Reads the text of an error as clients print it: prose that may hold the vendor's JSON, or a Python repr of it,
+    /// as in `Error code: 400 - {'error': {...}}`. Without any, its start is the message.
+    pub fn read_error(text: &str) -> Answer {
+        let mut reader = Reader::of_error();
+        reader.feed(text.as_bytes());
+        let mut answer = reader.finish();
+        let error = answer.error.get_or_insert_default();
+        if error.message.is_none() {
+            error.message = Some(json::Text::whole(text, extract::MAX_MESSAGE).start_str().into());
+        }
+        answer
+    }
 }
 
 /// Whose API an answer is shaped like.
@@ -96,7 +147,8 @@ pub enum StopField {
 pub struct CategoryWord {
     /// Where it stood.
     pub source: CategorySource,
-    /// The vendor's word; for guardrail policies `policy:word`, as in `topicPolicy:DENY`.
+    /// The vendor's word; for guardrail policies `policy:word`, as in `topicPolicy:DENY` and
+    /// `wordPolicy:customWords`, but for those of `contentPolicy`, which stand alone (`VIOLENCE`).
     pub word: Box<str>,
     /// What it speaks of, when its place tells.
     pub side: Side,
@@ -131,7 +183,7 @@ pub enum Content {
 }
 
 /// The facts of an error.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ErrorFacts {
     /// `error.code` (or `code`), as text.
     pub code: Option<Box<str>>,
@@ -141,8 +193,33 @@ pub struct ErrorFacts {
     pub kind: Option<Box<str>>,
     /// The HTTP status.
     pub status: Option<u16>,
+    /// Which findings came with it.
+    pub findings: Option<Findings>,
     /// The start of the vendor's sentence, at most 512 bytes; for matching signatures, never passed on.
     pub message: Option<Box<str>>,
+}
+
+/// Leaves the message out: vendors quote prompts in it.
+impl fmt::Debug for ErrorFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ErrorFacts")
+            .field("code", &self.code)
+            .field("inner_code", &self.inner_code)
+            .field("kind", &self.kind)
+            .field("status", &self.status)
+            .field("findings", &self.findings)
+            .field("message_bytes", &self.message.as_ref().map(|message| message.len()))
+            .finish()
+    }
+}
+
+/// The lists of findings that OpenRouter puts into `error.metadata` of what it refuses itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Findings {
+    /// `reasons`: its moderation flagged the input. The reasons are among the categories.
+    Reasons,
+    /// `patterns`: a guardrail of the customer matched.
+    Patterns,
 }
 
 /// A request that one model declined and another served.

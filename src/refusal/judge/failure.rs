@@ -28,10 +28,9 @@ pub(super) fn weigh<'a>(case: &mut Case<'a>, evidence: &Evidence<'a>) {
     let kind = evidence.text(Meaning::ErrorType).filter(|kind| *kind != "_OTHER").or(sentences.kind);
     let facts = ErrorFacts {
         code: evidence.text(Meaning::ErrorCode).map(Into::into),
-        inner_code: None,
         kind: kind.map(Into::into),
         status: evidence.http_status(),
-        message: None,
+        ..ErrorFacts::default()
     };
     if let Some(told) = case.error.clone() {
         consider(case, merged(told, &facts), "error");
@@ -63,10 +62,9 @@ pub(super) fn weigh_answer(case: &mut Case<'_>, http_status: Option<u16>) {
 fn merged(told: ErrorFacts, around: &ErrorFacts) -> ErrorFacts {
     ErrorFacts {
         code: told.code.or_else(|| around.code.clone()),
-        inner_code: told.inner_code,
         kind: told.kind.or_else(|| around.kind.clone()),
         status: told.status.or(around.status),
-        message: told.message,
+        ..told
     }
 }
 

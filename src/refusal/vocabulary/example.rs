@@ -80,6 +80,7 @@ impl ErrorExample {
             kind: boxed(&self.kind),
             status: self.status,
             message: boxed(&self.message),
+            ..ErrorFacts::default()
         }
     }
 }
