@@ -1,2 +1,12 @@
 //! The `refusal-collector` command.
-fn main() {}
+
+use refusal_collector::cli;
+use std::process::ExitCode;
+
+/// Keeps freed memory for the next request instead of giving it back to the system page by page.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -3,7 +3,7 @@
 use super::ComponentId;
 use crate::config::units::{duration, mebibytes};
 use crate::otlp::Signal;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -149,20 +149,18 @@ fn pipelines<'de, D: Deserializer<'de>>(
 }
 
 /// An id whose type is a signal.
-#[derive(PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "ComponentId")]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct PipelineId {
     id: ComponentId,
     signal: Signal,
 }
 
-impl TryFrom<ComponentId> for PipelineId {
-    type Error = String;
-
-    fn try_from(id: ComponentId) -> Result<Self, String> {
+impl<'de> Deserialize<'de> for PipelineId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let id = ComponentId::deserialize(deserializer)?;
         match Signal::ALL.into_iter().find(|signal| signal.name() == id.kind) {
             Some(signal) => Ok(PipelineId { id, signal }),
-            None => Err(format!("pipeline {id} must be traces, logs or metrics, or one of them with /name")),
+            None => Err(de::Error::unknown_variant(&id.kind, &["traces", "logs", "metrics"])),
         }
     }
 }

@@ -1,0 +1,29 @@
+//! `run`: what the program is for.
+
+use super::{ConfigArguments, Exit};
+use crate::pipeline;
+use clap::Args;
+
+/// Receive, judge, count and send on, until told to stop. This is also what happens without a subcommand.
+///
+/// SIGTERM or Ctrl-C stops taking requests, sends what is queued for at most service.shutdown_timeout, and ends. A second
+/// signal ends at once.
+#[derive(Args, Debug)]
+pub struct Run {
+    #[command(flatten)]
+    pub(super) config: ConfigArguments,
+}
+
+pub fn execute(run: &Run) -> Exit {
+    let loaded = match run.config.load() {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    match pipeline::run(loaded.config) {
+        Ok(()) => Exit::Clean,
+        Err(error) => {
+            eprintln!("error: {error}");
+            Exit::Failure
+        }
+    }
+}
