@@ -1,0 +1,298 @@
+//! The responses of one request, before they are counted.
+//!
+//! A request that a full queue pushes back must leave no trace in the counters, so its responses are gathered here and
+//! counted by [`Responses::commit`](super::responses::Responses::commit) once the request is taken. Most responses of
+//! a request share all their labels: these are compared with those of the last one before anything is hashed or
+//! copied. What is kept of a response is its group, its ids as hashes, and its trace for the exemplar.
+
+use crate::refusal::verdict::{Category, Class};
+use crate::telemetry::label::MAX_BYTES;
+use crate::telemetry::seen::{Keys, Sighting};
+use crate::telemetry::{Observation, RefusalLabels};
+use std::collections::HashMap;
+
+/// The responses of one request.
+#[derive(Debug)]
+pub struct Tally {
+    hash: ahash::RandomState,
+    most_sightings: usize,
+    sources: Vec<Source>,
+    source_by_hash: HashMap<u64, u32, ahash::RandomState>,
+    last_source: u32,
+    groups: Vec<Group>,
+    group_by_hash: HashMap<u64, u32, ahash::RandomState>,
+    pub(super) sightings: Vec<Sighting>,
+    pub(super) details: Vec<Detail>,
+}
+
+/// The labels that most responses of a request share.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// Provider, model, workload and instrumentation in one piece.
+    text: Box<str>,
+    ends: [usize; 3],
+    pub(super) is_blind: bool,
+    hash: u64,
+    /// The groups of endings that have no further labels, by class.
+    plain: [u32; Class::ALL.len()],
+}
+
+/// The responses that share all labels.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) source: u32,
+    pub(super) ending: Ending,
+    hash: u64,
+    /// What came after `most_sightings`.
+    pub(super) unidentified: Count,
+}
+
+/// How a response ended, as far as it is a label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    pub(super) class: Class,
+    /// Of unknown ones, else empty.
+    pub(super) value: Box<str>,
+    pub(super) refusal: Option<RefusalLabels>,
+    pub(super) recovered: Option<Category>,
+}
+
+/// What is counted of responses that share all labels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) responses: u64,
+    /// Tokens that were thrown away.
+    pub(super) input_tokens: u64,
+    pub(super) output_tokens: u64,
+}
+
+/// What is needed of one sighting if it counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Detail {
+    pub(super) group: u32,
+    pub(super) count: Count,
+    pub(super) trace_id: [u8; 16],
+    pub(super) span_id: [u8; 8],
+}
+
+impl Detail {
+    /// Whether it can be an exemplar.
+    pub(super) fn has_trace(&self) -> bool {
+        self.trace_id != [0; 16] && self.span_id != [0; 8]
+    }
+}
+
+const NONE: u32 = u32::MAX;
+
+/// More tokens than this in one response are no number of tokens; counted, they would make the counter useless.
+const MOST_TOKENS: u64 = u32::MAX as u64;
+
+impl Tally {
+    /// Nothing yet, and nothing allocated. Responses beyond `most_sightings` are counted without being known again:
+    /// that bounds the memory for a request that is made of nothing but responses.
+    pub(super) fn new(hash: ahash::RandomState, most_sightings: usize) -> Self {
+        Tally {
+            source_by_hash: HashMap::with_hasher(hash.clone()),
+            group_by_hash: HashMap::with_hasher(hash.clone()),
+            hash,
+            most_sightings,
+            sources: Vec::new(),
+            last_source: 0,
+            groups: Vec::new(),
+            sightings: Vec::new(),
+            details: Vec::new(),
+        }
+    }
+
+    /// Whether there is nothing to count.
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Adds one judged response.
+    pub fn add(&mut self, observation: &Observation<'_>) {
+        let source = self.source(observation);
+        let group = self.group(source, observation);
+        let count = Count::of(observation);
+        let Some(of_group) = self.groups.get_mut(group as usize) else { return };
+        if self.sightings.len() >= self.most_sightings {
+            of_group.unidentified.add(count);
+            return;
+        }
+        let identity = &observation.identity;
+        self.sightings.push(Sighting {
+            keys: Keys::new(identity, &self.hash),
+            is_span: identity.is_span,
+            leaf: identity.leaf,
+            ending: ending_code(observation),
+            richness: richness(observation),
+            content: of_group.hash,
+        });
+        self.details.push(Detail {
+            group,
+            count,
+            trace_id: identity.trace_id.try_into().unwrap_or_default(),
+            span_id: identity.span_id.try_into().unwrap_or_default(),
+        });
+    }
+
+    pub(super) fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    pub(super) fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    fn source(&mut self, observation: &Observation<'_>) -> u32 {
+        let labels = source_labels(observation);
+        if let Some(last) = self.sources.get(self.last_source as usize)
+            && last.is(labels, observation.blind_emitter)
+        {
+            return self.last_source;
+        }
+        let hash = self.hash.hash_one((labels, observation.blind_emitter));
+        if let Some(known) = self.source_by_hash.get(&hash)
+            && let Some(source) = self.sources.get(*known as usize)
+            && source.is(labels, observation.blind_emitter)
+        {
+            self.last_source = *known;
+            return *known;
+        }
+        self.last_source = self.sources.len() as u32;
+        self.source_by_hash.insert(hash, self.last_source);
+        self.sources.push(Source::new(labels, observation.blind_emitter, hash));
+        self.last_source
+    }
+
+    fn group(&mut self, source: u32, observation: &Observation<'_>) -> u32 {
+        let class = observation.class;
+        let value =
+            if class == Class::Unknown { start_of(observation.value.unwrap_or_default()) } else { "" };
+        let (refusal, recovered) = (observation.refusal, observation.recovered);
+        let is_plain = class != Class::Unknown && refusal.is_none() && recovered.is_none();
+        let Some(of_source) = self.sources.get_mut(source as usize) else { return NONE };
+        let next = self.groups.len() as u32;
+        if is_plain && let Some(plain) = of_source.plain.get_mut(class as usize) {
+            if *plain != NONE {
+                return *plain;
+            }
+            *plain = next;
+        }
+        let hash = self.hash.hash_one((of_source.hash, class, value, refusal, recovered));
+        if !is_plain {
+            if let Some(known) = self.group_by_hash.get(&hash)
+                && let Some(group) = self.groups.get(*known as usize)
+                && group.source == source
+                && group.ending.is(class, value, refusal, recovered)
+            {
+                return *known;
+            }
+            self.group_by_hash.insert(hash, next);
+        }
+        let ending = Ending { class, value: Box::from(value), refusal, recovered };
+        self.groups.push(Group { source, ending, hash, unidentified: Count::default() });
+        next
+    }
+}
+
+impl Source {
+    fn new(labels: [&str; 4], is_blind: bool, hash: u64) -> Self {
+        let [provider, model, workload, _] = labels.map(str::len);
+        let ends = [provider, provider + model, provider + model + workload];
+        Source { text: labels.concat().into(), ends, is_blind, hash, plain: [NONE; Class::ALL.len()] }
+    }
+
+    fn is(&self, labels: [&str; 4], is_blind: bool) -> bool {
+        self.labels() == labels && self.is_blind == is_blind
+    }
+
+    /// Provider, model, workload and instrumentation, each cut to what a label holds.
+    pub(super) fn labels(&self) -> [&str; 4] {
+        let [a, b, c] = self.ends;
+        [
+            self.text.get(..a).unwrap_or_default(),
+            self.text.get(a..b).unwrap_or_default(),
+            self.text.get(b..c).unwrap_or_default(),
+            self.text.get(c..).unwrap_or_default(),
+        ]
+    }
+}
+
+impl Ending {
+    fn is(
+        &self,
+        class: Class,
+        value: &str,
+        refusal: Option<RefusalLabels>,
+        recovered: Option<Category>,
+    ) -> bool {
+        (self.class, self.value.as_ref(), self.refusal, self.recovered) == (class, value, refusal, recovered)
+    }
+}
+
+impl Count {
+    fn of(observation: &Observation<'_>) -> Self {
+        let is_discarded = observation.discard_output && observation.refusal.is_some();
+        let tokens = |tokens: Option<u64>| match tokens {
+            Some(tokens) if is_discarded && tokens <= MOST_TOKENS => tokens,
+            _ => 0,
+        };
+        Count {
+            responses: 1,
+            input_tokens: tokens(observation.input_tokens),
+            output_tokens: tokens(observation.output_tokens),
+        }
+    }
+
+    pub(super) fn add(&mut self, other: Count) {
+        self.responses += other.responses;
+        self.input_tokens += other.input_tokens;
+        self.output_tokens += other.output_tokens;
+    }
+}
+
+/// What becomes of a longer value does not depend on what is cut here: escaping only makes it longer.
+fn source_labels<'a>(observation: &Observation<'a>) -> [&'a str; 4] {
+    [observation.provider, observation.model, observation.workload, observation.instrumentation].map(start_of)
+}
+
+/// At most [`MAX_BYTES`] and one character of `text`: enough to see that it is too long.
+fn start_of(text: &str) -> &str {
+    let is_end = |end: &usize| text.is_char_boundary(*end);
+    let end = (MAX_BYTES + 1..MAX_BYTES + 5).find(is_end).unwrap_or(text.len());
+    text.get(..end).unwrap_or(text)
+}
+
+fn ending_code(observation: &Observation<'_>) -> u16 {
+    let category = observation.refusal.map_or(0, |refusal| refusal.category as u16 + 1);
+    (category << 8) | observation.class as u16
+}
+
+/// How much a sighting tells, as the module `seen` orders it.
+fn richness(observation: &Observation<'_>) -> u32 {
+    let category = match observation.refusal.map(|refusal| refusal.category) {
+        None => 0,
+        Some(Category::Missing) => 1,
+        Some(Category::Unspecified) => 2,
+        Some(_) => 3,
+    };
+    let reason = match observation.class {
+        Class::Refusal => 5,
+        Class::Unknown => 4,
+        Class::Length | Class::ToolUse | Class::StopSequence | Class::Pause => 3,
+        Class::Complete | Class::Other => 2,
+        Class::Error => 1,
+        Class::Missing => 0,
+    };
+    let has_tokens = observation.input_tokens.is_some() || observation.output_tokens.is_some();
+    [
+        (u32::from(observation.recovered.is_some()), 1),
+        (u32::from(!observation.blind_emitter), 1),
+        (u32::from(observation.identity.leaf), 1),
+        (u32::from(has_tokens), 1),
+        (u32::from(observation.identity.is_span), 1),
+    ]
+    .into_iter()
+    .fold((category << 3) | reason, |all, (one, bits)| (all << bits) | one)
+}
