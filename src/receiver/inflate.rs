@@ -6,6 +6,7 @@ use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress};
 use std::fmt;
 use zstd::stream::raw::{DParameter, Decoder as Zstd, InBuffer, Operation, OutBuffer};
+use zstd::zstd_safe;
 
 /// The compressions in which a request may come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ pub enum Broken {
     Invalid,
     /// It needs a larger window than there is room for.
     #[error("its window is larger than {0} bytes")]
-    Window(u64),
+    Window(usize),
     /// Something follows it that does not belong to it.
     #[error("followed by something else")]
     Trailing,
@@ -92,14 +93,11 @@ pub async fn inflate(
     budget: &Budget,
     permit: &mut Permit,
 ) -> Result<Bytes, Failed> {
-    let window_log = zstd_window_log(budget);
     let _window = match codec {
-        Codec::Zstd if !inflates_in_place(compressed, limit) => {
-            Some(take(budget, (1 << window_log) + ZSTD_BLOCKS)?)
-        }
-        _ => None,
+        Codec::Zstd => take(budget, zstd_beside(compressed, limit, budget)?)?,
+        Codec::Gzip | Codec::Zlib => Permit::default(),
     };
-    let mut decoder = Decoder::new(codec, window_log)?;
+    let mut decoder = Decoder::new(codec)?;
     let mut output = Output::new(limit, budget);
     output.grow_to(expected_len(codec, compressed))?;
     let mut at = 0;
@@ -145,10 +143,8 @@ const STEP_COST: usize = 4 << 10;
 const SMALLEST: usize = 4 << 10;
 
 /// The largest window of a zstd frame, 8 MiB: what RFC 8878 asks every decoder to support, and what levels up to 19
-/// use. A small budget has room for smaller ones only.
-fn zstd_window_log(budget: &Budget) -> u32 {
-    (budget.capacity() / 8).checked_ilog2().unwrap_or(0).clamp(10, 23)
-}
+/// use. Half of a small budget may be less.
+const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// What a zstd decoder allocates beside output and window: blocks of up to 128 KiB.
 const ZSTD_BLOCKS: usize = 384 << 10;
@@ -166,7 +162,7 @@ fn expected_len(codec: Codec, compressed: &[u8]) -> usize {
             let claim = compressed.last_chunk().map_or(0, |b| u32::from_le_bytes(*b) as usize);
             if claim <= compressed.len().saturating_mul(DEFLATE_RATIO) { claim } else { guess }
         }
-        Codec::Zstd => match zstd::zstd_safe::get_frame_content_size(compressed) {
+        Codec::Zstd => match zstd_safe::get_frame_content_size(compressed) {
             Ok(Some(claim)) => usize::try_from(claim).unwrap_or(usize::MAX),
             _ => guess,
         },
@@ -174,18 +170,37 @@ fn expected_len(codec: Codec, compressed: &[u8]) -> usize {
     }
 }
 
-/// Whether a zstd body is one frame of known size that the decoder sees at once: then it needs no window of its own.
-fn inflates_in_place(compressed: &[u8], limit: usize) -> bool {
-    compressed.len() <= ZSTD_STEP
-        && matches!(zstd::zstd_safe::get_frame_content_size(compressed), Ok(Some(n)) if n <= limit as u64)
-        && zstd::zstd_safe::find_frame_compressed_size(compressed) == Ok(compressed.len())
+/// What a zstd decoder will allocate beside the output.
+fn zstd_beside(compressed: &[u8], limit: usize, budget: &Budget) -> Result<usize, Failed> {
+    let mut rest = compressed;
+    let mut beside = 0;
+    while let Some(window) = zstd_window(rest) {
+        let bound = (1 << ZSTD_WINDOW_LOG).min(budget.capacity() / 2);
+        let len = zstd_safe::find_frame_compressed_size(rest).unwrap_or(rest.len());
+        // One frame of known size that the decoder sees at once is inflated in place.
+        let is_in_place = len == compressed.len()
+            && len <= ZSTD_STEP
+            && matches!(zstd_safe::get_frame_content_size(rest), Ok(Some(n)) if n <= limit as u64);
+        match usize::try_from(window) {
+            _ if is_in_place => {}
+            Ok(window) if window <= bound => beside = beside.max(window.saturating_add(ZSTD_BLOCKS)),
+            _ => return Err(Failed::Broken(Broken::Window(bound))),
+        }
+        rest = rest.get(len..).unwrap_or_default();
+    }
+    Ok(beside)
 }
 
-/// The window that the first zstd frame asks for, as in RFC 8878, 3.1.1.1; none when the whole content is its window.
-fn zstd_window(compressed: &[u8]) -> Option<u64> {
-    let [0x28, 0xb5, 0x2f, 0xfd, descriptor, window, ..] = compressed else { return None };
+/// The window that a zstd frame asks for, RFC 8878, 3.1.1.1.2; the whole content if it has no window of its own. A
+/// skippable frame asks for none.
+fn zstd_window(frame: &[u8]) -> Option<u64> {
+    let (descriptor, window) = match frame {
+        [0x28, 0xb5, 0x2f, 0xfd, descriptor, window, ..] => (descriptor, window),
+        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => return Some(0),
+        _ => return None,
+    };
     if descriptor & 0x20 != 0 {
-        return None;
+        return zstd_safe::get_frame_content_size(frame).ok()?;
     }
     let base = 1u64 << (10 + (window >> 3));
     Some(base + base / 8 * u64::from(window & 7))
@@ -241,7 +256,7 @@ impl<'a> Output<'a> {
 enum Decoder {
     Gzip(Decompress),
     Zlib(Decompress),
-    Zstd { zstd: Zstd<'static>, window_log: u32 },
+    Zstd(Zstd<'static>),
 }
 
 struct Step {
@@ -251,16 +266,16 @@ struct Step {
 }
 
 impl Decoder {
-    fn new(codec: Codec, window_log: u32) -> Result<Self, Failed> {
+    fn new(codec: Codec) -> Result<Self, Failed> {
         match codec {
             Codec::Gzip => Ok(Decoder::Gzip(Decompress::new_gzip(15))),
             Codec::Zlib => Ok(Decoder::Zlib(Decompress::new(true))),
             Codec::Zstd => {
                 // Both fail only when there is no memory for the decoder.
                 let mut zstd = Zstd::new().map_err(|_| Failed::OverBudget)?;
-                let window = DParameter::WindowLogMax(window_log);
+                let window = DParameter::WindowLogMax(ZSTD_WINDOW_LOG);
                 zstd.set_parameter(window).map_err(|_| Failed::OverBudget)?;
-                Ok(Decoder::Zstd { zstd, window_log })
+                Ok(Decoder::Zstd(zstd))
             }
         }
     }
@@ -268,7 +283,7 @@ impl Decoder {
     fn input_step(&self) -> usize {
         match self {
             Decoder::Gzip(_) | Decoder::Zlib(_) => DEFLATE_STEP,
-            Decoder::Zstd { .. } => ZSTD_STEP,
+            Decoder::Zstd(_) => ZSTD_STEP,
         }
     }
 
@@ -283,16 +298,11 @@ impl Decoder {
                 let consumed = usize::try_from(deflate.total_in().saturating_sub(before)).unwrap_or(0);
                 Ok(Step { consumed, ended: status == flate2::Status::StreamEnd })
             }
-            Decoder::Zstd { zstd, window_log } => {
+            Decoder::Zstd(zstd) => {
                 let mut from = InBuffer::around(input);
                 let at = output.len();
                 let mut to = OutBuffer::around_pos(output, at);
-                let hint = zstd.run(&mut from, &mut to).map_err(|_| match zstd_window(input) {
-                    Some(window) if window > 1 << *window_log => {
-                        Failed::Broken(Broken::Window(1 << *window_log))
-                    }
-                    _ => Failed::Broken(Broken::Invalid),
-                })?;
+                let hint = zstd.run(&mut from, &mut to).map_err(|_| Failed::Broken(Broken::Invalid))?;
                 Ok(Step { consumed: from.pos(), ended: hint == 0 })
             }
         }
@@ -306,7 +316,7 @@ impl Decoder {
                 Ok(())
             }
             Decoder::Zlib(_) => Err(Failed::Broken(Broken::Trailing)),
-            Decoder::Zstd { .. } => Ok(()),
+            Decoder::Zstd(_) => Ok(()),
         }
     }
 }
