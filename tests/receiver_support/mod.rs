@@ -229,7 +229,7 @@ impl Answer {
 
 impl Http2 {
     pub async fn connect(address: SocketAddr) -> Self {
-        let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
+        let io = TokioIo::new(connect(address).await);
         let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
         tokio::spawn(connection);
         Http2 { sender }
@@ -261,9 +261,15 @@ pub fn call(path: &str, headers: &[(&str, &str)], body: Pieces) -> Request<Piece
     request.body(body).unwrap()
 }
 
+pub async fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}
+
 /// A raw HTTP/1 connection.
 pub async fn http1_connect(address: SocketAddr) -> http1::SendRequest<Pieces> {
-    let io = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let io = TokioIo::new(connect(address).await);
     let (sender, connection) = http1::handshake(io).await.unwrap();
     tokio::spawn(connection);
     sender
