@@ -5,6 +5,7 @@ use crate::payload::{Encoding, Payload};
 use bytes::Bytes;
 use flate2::{Compress, FlushCompress, Status};
 use parking_lot::Mutex;
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -63,7 +64,7 @@ impl Encoder {
         Ok(Encoder { kind })
     }
 
-    /// What the requests will be compressed with.
+    /// What requests are compressed with.
     pub fn encoding(&self) -> Option<Encoding> {
         match self.kind {
             Kind::None => None,
@@ -100,6 +101,12 @@ impl Encoder {
             }
         };
         Ok(Encoded { encoding: self.encoding(), bytes })
+    }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Encoder").field(&self.encoding()).finish()
     }
 }
 

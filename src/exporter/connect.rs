@@ -1,0 +1,226 @@
+//! Connections to backends: where an endpoint is, and the HTTP client that both OTLP exporters use.
+//!
+//! Connections are made when the first request needs them and made anew, with a new look at DNS, when they break. hyper's
+//! client serves gRPC as well as HTTP: it lets a body be anything that can be written in one go, tells what to do with
+//! connections that went away before a request was on them, and needs no task and no queue of its own.
+
+use super::body::Body;
+use super::tls::{self, TlsError};
+use crate::config::model::{ClientKeepalive, ClientTls};
+use http::Uri;
+use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
+use hyper_rustls::{
+    DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector, MaybeHttpsStream, ResolveServerName,
+};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tower::Service;
+
+/// A client whose requests have one body of ours each.
+pub type Client = hyper_util::client::legacy::Client<Connector, Body>;
+
+/// Why an endpoint is none.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// There is none.
+    #[error("it must be set")]
+    Missing,
+    /// Not of the form of a URL.
+    #[error(transparent)]
+    Invalid(#[from] InvalidUri),
+    /// A URL without its scheme.
+    #[error("it must begin with http:// or https://")]
+    NoScheme,
+    /// Another scheme.
+    #[error("scheme {0:?} is not supported; it must be http or https")]
+    Scheme(String),
+    /// No host in it.
+    #[error("it names no host")]
+    NoHost,
+    /// A gRPC endpoint with a path.
+    #[error("a gRPC endpoint has no path, this one has {0:?}")]
+    Path(String),
+}
+
+/// Where a gRPC backend is, from `host:port` or a URL. With a scheme that decides about TLS, else `tls.insecure` does. The
+/// prefixes `dns:///` and `passthrough:///` of gRPC names are taken off: each host is looked up and dialled directly.
+pub fn grpc_endpoint(endpoint: &str, tls: &ClientTls) -> Result<(Scheme, Authority), EndpointError> {
+    let endpoint = endpoint.trim();
+    let name = ["dns:///", "passthrough:///"].iter().find_map(|prefix| endpoint.strip_prefix(prefix));
+    let endpoint = name.unwrap_or(endpoint);
+    if endpoint.is_empty() {
+        return Err(EndpointError::Missing);
+    }
+    let uri = match endpoint.split_once(':') {
+        Some((_, rest)) if rest.starts_with("//") => http_endpoint(endpoint)?,
+        Some((scheme @ ("unix" | "unix-abstract"), _)) => {
+            return Err(EndpointError::Scheme(scheme.to_owned()));
+        }
+        _ => {
+            let scheme = if tls.insecure { Scheme::HTTP } else { Scheme::HTTPS };
+            http_endpoint(&format!("{scheme}://{endpoint}"))?
+        }
+    };
+    if !matches!(uri.path(), "" | "/") {
+        return Err(EndpointError::Path(uri.path().to_owned()));
+    }
+    let http::uri::Parts { scheme, authority, .. } = uri.into_parts();
+    scheme.zip(authority).ok_or(EndpointError::NoHost)
+}
+
+/// Where an HTTP backend is.
+pub fn http_endpoint(endpoint: &str) -> Result<Uri, EndpointError> {
+    if endpoint.trim().is_empty() {
+        return Err(EndpointError::Missing);
+    }
+    if !endpoint.contains("://") {
+        return Err(EndpointError::NoScheme);
+    }
+    let uri: Uri = endpoint.trim().parse()?;
+    match uri.scheme_str() {
+        Some("http" | "https") => {}
+        scheme => return Err(EndpointError::Scheme(scheme.unwrap_or_default().to_owned())),
+    }
+    if uri.host().is_none_or(str::is_empty) {
+        return Err(EndpointError::NoHost);
+    }
+    Ok(uri)
+}
+
+/// A URI of its parts.
+pub fn uri(scheme: Scheme, authority: Authority, path: &'static str) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(scheme);
+    parts.authority = Some(authority);
+    parts.path_and_query = Some(PathAndQuery::from_static(path));
+    // Three parts that are each valid make a valid whole.
+    Uri::from_parts(parts).unwrap_or_default()
+}
+
+/// What a client does on the wire.
+#[derive(Clone, Debug)]
+pub struct Transport<'a> {
+    /// TLS towards the backend.
+    pub tls: &'a ClientTls,
+    /// Whether any endpoint is `https`.
+    pub is_encrypted: bool,
+    /// HTTP/2 from the first byte, as gRPC wants it. Else HTTP/1.1, and HTTP/2 where TLS agrees on it.
+    pub is_http2_only: bool,
+    /// Dialled for each request, whatever its URI says.
+    pub target: Option<Uri>,
+    /// How long an attempt may take; none means for ever.
+    pub timeout: Option<Duration>,
+    /// HTTP/2 pings.
+    pub keepalive: Option<ClientKeepalive>,
+}
+
+impl Transport<'_> {
+    /// The client; it connects with the first request.
+    pub fn client(self) -> Result<Client, TlsError> {
+        let connector = self.connector()?;
+        let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
+        builder.http2_only(self.is_http2_only);
+        if let Some(keepalive) = self.keepalive {
+            builder
+                .http2_keep_alive_interval(keepalive.time.max(SHORTEST_PING_INTERVAL))
+                .http2_keep_alive_timeout(keepalive.timeout)
+                .http2_keep_alive_while_idle(keepalive.permit_without_stream);
+        }
+        Ok(builder.build(connector))
+    }
+
+    fn connector(&self) -> Result<Connector, TlsError> {
+        let mut config = if self.is_encrypted { tls::client_config(self.tls)? } else { tls::without_tls()? };
+        config.alpn_protocols = match self.is_http2_only {
+            true => vec![b"h2".to_vec()],
+            false => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        };
+        let resolver: Arc<dyn ResolveServerName + Send + Sync> = match tls::server_name(self.tls)? {
+            Some(name) => Arc::new(FixedServerNameResolver::new(name)),
+            None => Arc::new(DefaultServerNameResolver::default()),
+        };
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_keepalive(Some(TCP_KEEPALIVE));
+        if let Some(timeout) = self.timeout {
+            // Half of the time, over all addresses of the host, so that there is time left for the request.
+            http.set_connect_timeout(Some(timeout / 2));
+            // A peer that vanished without a word is noticed when it has not acknowledged anything for longer than an
+            // attempt may take; the next attempt then looks up the name anew.
+            #[cfg(target_os = "linux")]
+            http.set_tcp_user_timeout(Some(timeout.max(TCP_KEEPALIVE)));
+        }
+        let inner = HttpsConnector::new(http, config, false, resolver);
+        Ok(Connector { inner, target: self.target.clone() })
+    }
+}
+
+/// gRPC servers hang up on clients that ping more often.
+const SHORTEST_PING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// When a silent connection is probed.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
+
+/// Makes connections, always to `target` if there is one.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    inner: HttpsConnector<HttpConnector>,
+    target: Option<Uri>,
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = <HttpsConnector<HttpConnector> as Service<Uri>>::Error;
+    type Future = <HttpsConnector<HttpConnector> as Service<Uri>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        self.inner.call(self.target.clone().unwrap_or(uri))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grpc(endpoint: &str, insecure: bool) -> Result<String, EndpointError> {
+        let tls = ClientTls { insecure, ..ClientTls::default() };
+        grpc_endpoint(endpoint, &tls).map(|(scheme, authority)| format!("{scheme} {authority}"))
+    }
+
+    #[test]
+    fn a_grpc_endpoint_is_an_address_or_a_url_whose_scheme_decides() {
+        for (endpoint, insecure, expected) in [
+            ("backend:4317", true, "http backend:4317"),
+            ("backend:4317", false, "https backend:4317"),
+            ("http://backend:4317", false, "http backend:4317"),
+            ("https://backend:4317/", true, "https backend:4317"),
+            ("dns:///backend.ns.svc:4317", true, "http backend.ns.svc:4317"),
+            ("[::1]:4317", true, "http [::1]:4317"),
+            ("backend", true, "http backend"),
+        ] {
+            assert_eq!(grpc(endpoint, insecure).unwrap(), expected);
+        }
+        for endpoint in
+            ["", "unix:/run/a.sock", "ftp://backend", "https://backend/v1/traces", "http://:4317", "a b"]
+        {
+            assert!(grpc(endpoint, true).is_err(), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn an_http_endpoint_is_a_url() {
+        assert!(http_endpoint("https://backend:4318/otlp").is_ok());
+        assert!(matches!(http_endpoint("backend:4318"), Err(EndpointError::NoScheme)));
+        assert!(matches!(http_endpoint(" "), Err(EndpointError::Missing)));
+    }
+}

@@ -1,0 +1,110 @@
+//! Requests on their way: what they hold in memory and in the account until the last item of them has ended somewhere.
+
+use super::batch;
+use super::queue::{Batch, Queue, Room, Undelivered};
+use crate::payload::{Payload, Permit};
+use crate::telemetry::own::{Amount, DropReason, RejectReason};
+use smallvec::SmallVec;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A batch on its way. Whatever has not ended when this is dropped has run out of time.
+#[derive(Debug)]
+pub struct Flight {
+    queue: Arc<Queue>,
+    remaining: Amount,
+    held: SmallVec<[Held; 1]>,
+}
+
+/// What one request of the batch keeps until the whole batch has left.
+#[derive(Debug)]
+struct Held {
+    room: Room,
+    _permit: Arc<Permit>,
+    answer: Option<oneshot::Sender<Result<(), Undelivered>>>,
+}
+
+impl Flight {
+    /// Sets out with a batch, merged into one request; none if there is nothing in it.
+    pub fn begin(queue: Arc<Queue>, batch: Batch) -> Option<(Payload, Self)> {
+        let mut remaining = Amount::default();
+        let mut payloads = SmallVec::<[Payload; 1]>::new();
+        let mut held = SmallVec::new();
+        for entry in batch {
+            let amount = entry.amount();
+            queue.account().start(amount);
+            remaining.requests = remaining.requests.saturating_add(amount.requests);
+            remaining.items = remaining.items.saturating_add(amount.items);
+            remaining.bytes = remaining.bytes.saturating_add(amount.bytes);
+            held.push(Held { room: entry.room, _permit: entry.payload.permit.clone(), answer: entry.answer });
+            payloads.push(entry.payload);
+        }
+        let payload = batch::merge(&payloads)?;
+        Some((payload, Flight { queue, remaining, held }))
+    }
+
+    /// The backend has `part`, but for `rejected` items of it.
+    pub fn delivered(&mut self, part: &Payload, rejected: u64, is_last: bool) {
+        let rejected = usize::try_from(rejected).unwrap_or(usize::MAX).min(part.items);
+        if rejected > 0 {
+            let amount = self.take(Amount::part(rejected, 0), false);
+            self.queue.account().rejected(RejectReason::PartialSuccess, amount);
+        }
+        let rest = part.items.saturating_sub(rejected);
+        let amount = self.take(Amount::part(rest, part.message.len()), is_last);
+        self.queue.account().exported(amount);
+    }
+
+    /// The backend refused `part` for good.
+    pub fn rejected(&mut self, part: &Payload, reason: RejectReason, is_last: bool) {
+        let amount = self.take(Amount::part(part.items, part.message.len()), is_last);
+        self.queue.account().rejected(reason, amount);
+    }
+
+    /// `part` was given up.
+    pub fn dropped(&mut self, part: &Payload, reason: DropReason, is_last: bool) {
+        let amount = self.take(Amount::part(part.items, part.message.len()), is_last);
+        self.queue.account().dropped(reason, amount);
+    }
+
+    /// Arrived, however it ended: those who wait for it are told.
+    pub fn end(mut self, result: &Result<(), Undelivered>) {
+        for held in &mut self.held {
+            if let Some(answer) = held.answer.take() {
+                // Who hung up does not want to know.
+                let _ = answer.send(result.clone());
+            }
+        }
+    }
+
+    /// Parts repeat their resources, so that only the last one can be known to take the rest with it.
+    fn take(&mut self, part: Amount, is_last: bool) -> Amount {
+        if is_last {
+            return std::mem::take(&mut self.remaining);
+        }
+        let taken = Amount {
+            requests: 0,
+            items: part.items.min(self.remaining.items),
+            bytes: part.bytes.min(self.remaining.bytes),
+        };
+        self.remaining.items = self.remaining.items.saturating_sub(taken.items);
+        self.remaining.bytes = self.remaining.bytes.saturating_sub(taken.bytes);
+        taken
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let remaining = std::mem::take(&mut self.remaining);
+        if remaining != Amount::default() {
+            self.queue.account().dropped(DropReason::Shutdown, remaining);
+            self.queue.lose(remaining);
+        }
+        for held in self.held.drain(..) {
+            if let Some(answer) = held.answer {
+                let _ = answer.send(Err(Undelivered::ShuttingDown));
+            }
+            self.queue.leave(held.room);
+        }
+    }
+}

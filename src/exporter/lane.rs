@@ -1,0 +1,163 @@
+//! The way of one signal through an exporter: its queue, and the workers who empty it.
+//!
+//! Workers come when there is work and go when there is none, at most `num_consumers` at a time. A worker stays with its
+//! request until that is delivered or given up.
+
+use super::batch::{self, Bisection};
+use super::flight::Flight;
+use super::queue::{Batch, Place, Queue, Undelivered, Wanted};
+use super::sender::{Ending, Sender};
+use crate::config::model::ComponentId;
+use crate::payload::{Payload, Refused};
+use crate::telemetry::own::{Amount, RejectReason};
+use futures_util::FutureExt;
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+/// One signal's way.
+#[derive(Debug)]
+pub struct Lane {
+    /// Of which exporter.
+    pub exporter: ComponentId,
+    /// None: whoever brings a request waits until it is delivered.
+    pub queue: Option<Arc<Queue>>,
+    /// With a queue, whoever brings a request waits all the same.
+    pub wait_for_result: bool,
+    /// Sends.
+    pub sender: Sender,
+}
+
+impl Lane {
+    /// Puts a request where room was set aside for it, or sends it if there is no queue.
+    pub async fn commit(self: &Arc<Self>, place: Option<Place>, payload: Payload) -> Result<(), Refused> {
+        let result = match place {
+            None => self.send_now(payload).await,
+            Some(place) if self.wait_for_result => {
+                let (answer, result) = oneshot::channel();
+                self.engage(place.put(payload, Some(answer))?);
+                result.await.unwrap_or(Err(Undelivered::ShuttingDown))
+            }
+            Some(place) => {
+                self.engage(place.put(payload, None)?);
+                Ok(())
+            }
+        };
+        result.map_err(|undelivered| self.refused(undelivered))
+    }
+
+    /// Sends what is in the queue until it is empty or `deadline` has come; gives up the rest and says what that was.
+    pub async fn drain(self: &Arc<Self>, deadline: Instant) -> Amount {
+        let Some(queue) = &self.queue else { return Amount::default() };
+        self.engage(queue.drain());
+        if tokio::time::timeout_at(deadline, queue.until_idle()).await.is_err() {
+            queue.close();
+            // Those on their way stop by themselves now.
+            queue.until_idle().await;
+        }
+        queue.close();
+        queue.lost()
+    }
+
+    fn engage(self: &Arc<Self>, wanted: Wanted) {
+        let Some(queue) = &self.queue else { return };
+        for _ in 0..wanted.workers {
+            tokio::spawn(self.clone().work(queue.clone()));
+        }
+        if let (Some(number), Some(limits)) = (wanted.flush, queue.batch()) {
+            let (lane, queue, timeout) = (self.clone(), queue.clone(), limits.flush_timeout);
+            tokio::spawn(async move {
+                sleep(timeout).await;
+                lane.engage(queue.flush(number));
+            });
+        }
+    }
+
+    async fn work(self: Arc<Self>, queue: Arc<Queue>) {
+        while let Some(batch) = queue.next() {
+            // Nothing here panics by intent. If something does, its request is counted as given up, and the others go on.
+            if AssertUnwindSafe(self.deliver(queue.clone(), batch)).catch_unwind().await.is_err() {
+                tracing::error!(exporter = %self.exporter, "sending a request panicked");
+            }
+        }
+    }
+
+    async fn deliver(&self, queue: Arc<Queue>, batch: Batch) {
+        let Some((payload, mut flight)) = Flight::begin(queue, batch) else { return };
+        let result = tokio::select! {
+            biased;
+            () = self.sender.life.expired() => Err(Undelivered::ShuttingDown),
+            result = self.send_in_parts(payload, &mut flight) => result,
+        };
+        flight.end(&result);
+    }
+
+    /// Sends a request, in parts if it is larger than a batch may be, and what the backend refuses for good in ever smaller
+    /// parts. The last thing that went wrong is the result.
+    async fn send_in_parts(&self, payload: Payload, flight: &mut Flight) -> Result<(), Undelivered> {
+        let start = Instant::now();
+        let mut parts = match self.queue.as_ref().and_then(|queue| queue.batch()) {
+            Some(limits) => batch::within(payload, limits),
+            None => VecDeque::from([payload]),
+        };
+        let mut bisection = Bisection::default();
+        let mut result = Ok(());
+        while let Some(part) = parts.pop_front() {
+            let ending = self.sender.send(&part, start).await;
+            if let Ending::Rejected { reason, .. } = &ending
+                && let Some(halves) = bisection.refused(&part, *reason)
+            {
+                parts.extend(halves);
+                continue;
+            }
+            let is_last = parts.is_empty();
+            match &ending {
+                Ending::Delivered { rejected } => {
+                    bisection.delivered();
+                    flight.delivered(&part, *rejected, is_last);
+                }
+                Ending::Rejected { reason, failure } => {
+                    self.sender.log.rejected(&part, *reason, failure);
+                    flight.rejected(&part, *reason, is_last);
+                }
+                Ending::GivenUp { reason, why, .. } => {
+                    self.sender.log.dropped(part.items, *reason, why);
+                    flight.dropped(&part, *reason, is_last);
+                }
+            }
+            result = ending.answer(&part).and(result);
+        }
+        result
+    }
+
+    /// Sends at once. What is not delivered was never accepted: it is still the sender's.
+    async fn send_now(&self, payload: Payload) -> Result<(), Undelivered> {
+        let ending = tokio::select! {
+            biased;
+            () = self.sender.life.expired() => return Err(Undelivered::ShuttingDown),
+            ending = self.sender.send(&payload, Instant::now()) => ending,
+        };
+        if let Ending::Delivered { rejected } = ending {
+            let account = &self.sender.account;
+            let amount = Amount::request(payload.items, payload.message.len());
+            let rejected = rejected.min(amount.items);
+            account.accept_in_flight(amount);
+            account.rejected(RejectReason::PartialSuccess, Amount { items: rejected, ..Amount::default() });
+            account.exported(Amount { items: amount.items.saturating_sub(rejected), ..amount });
+        }
+        ending.answer(&payload)
+    }
+
+    fn refused(&self, undelivered: Undelivered) -> Refused {
+        let exporter = self.exporter.clone();
+        match undelivered {
+            Undelivered::Unavailable { retry_after, reason } => {
+                Refused::BackendUnavailable { exporter, retry_after, reason }
+            }
+            Undelivered::Refused { reason } => Refused::BackendRefused { exporter, reason },
+            Undelivered::ShuttingDown => Refused::ShuttingDown,
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What an exporter says about itself: loud enough to be seen, bounded when every request fails.
+
+use super::outcome::Failure;
+use super::quote::without_quotations;
+use crate::config::model::ComponentId;
+use crate::otlp::Signal;
+use crate::payload::Payload;
+use crate::telemetry::own::{DropReason, RejectReason};
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// The log of one exporter's signal. Of each kind of event one line is written in ten seconds; it says how many items the
+/// lines left out would have told of.
+#[derive(Debug)]
+pub struct Log {
+    exporter: ComponentId,
+    signal: Signal,
+    is_failing: AtomicBool,
+    retrying: Gate,
+    partial: Gate,
+    rejected: Gate,
+    dropped: Gate,
+}
+
+impl Log {
+    /// Nothing said yet.
+    pub fn new(exporter: ComponentId, signal: Signal) -> Self {
+        Log {
+            exporter,
+            signal,
+            is_failing: AtomicBool::new(false),
+            retrying: Gate::default(),
+            partial: Gate::default(),
+            rejected: Gate::default(),
+            dropped: Gate::default(),
+        }
+    }
+
+    /// The backend took a request.
+    pub fn delivered(&self) {
+        if self.is_failing.load(Relaxed) && self.is_failing.swap(false, Relaxed) {
+            tracing::info!(exporter = %self.exporter, signal = %self.signal, "the backend takes requests again");
+        }
+    }
+
+    /// An attempt failed and will be repeated.
+    pub fn retrying(&self, payload: &Payload, failure: &Failure, wait: Duration) {
+        self.is_failing.store(true, Relaxed);
+        let Some(items) = self.retrying.pass(payload.items) else { return };
+        let reason = shown(failure, payload);
+        tracing::warn!(
+            exporter = %self.exporter, signal = %self.signal, items, %reason, ?wait,
+            "sending failed and will be tried again"
+        );
+    }
+
+    /// The backend took a request without some of its items, or had something to say about it.
+    pub fn partially_rejected(&self, payload: &Payload, rejected: u64, message: &str) {
+        let Some(items) = self.partial.pass(usize::try_from(rejected).unwrap_or(usize::MAX)) else { return };
+        let reason = without_quotations(message, payload.message.as_slice());
+        tracing::warn!(
+            exporter = %self.exporter, signal = %self.signal, items, %reason,
+            "the backend took a request, but rejected some of its items"
+        );
+    }
+
+    /// The backend refused items for good.
+    pub fn rejected(&self, payload: &Payload, kind: RejectReason, failure: &Failure) {
+        let Some(items) = self.rejected.pass(payload.items) else { return };
+        let reason = shown(failure, payload);
+        tracing::error!(
+            exporter = %self.exporter, signal = %self.signal, items, kind = %kind, %reason,
+            "the backend rejected items; they are lost"
+        );
+    }
+
+    /// Items were given up.
+    pub fn dropped(&self, items: usize, kind: DropReason, reason: &str) {
+        let Some(items) = self.dropped.pass(items) else { return };
+        tracing::error!(
+            exporter = %self.exporter, signal = %self.signal, items, kind = %kind, %reason,
+            "items were given up; they are lost"
+        );
+    }
+}
+
+/// What happened, without anything of the request.
+pub fn shown(failure: &Failure, payload: &Payload) -> String {
+    without_quotations(&failure.to_string(), payload.message.as_slice())
+}
+
+/// Lets one event through in ten seconds and adds up the others.
+#[derive(Debug, Default)]
+struct Gate {
+    state: Mutex<(Option<Instant>, usize)>,
+}
+
+impl Gate {
+    /// How many items have come since the last event that passed, if this one may pass.
+    fn pass(&self, items: usize) -> Option<usize> {
+        let mut state = self.state.lock();
+        state.1 = state.1.saturating_add(items);
+        if state.0.is_some_and(|last| last.elapsed() < PERIOD) {
+            return None;
+        }
+        state.0 = Some(Instant::now());
+        Some(std::mem::take(&mut state.1))
+    }
+}
+
+const PERIOD: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_is_counted_until_the_next_time() {
+        let gate = Gate::default();
+        assert_eq!(gate.pass(3), Some(3));
+        assert_eq!(gate.pass(4), None);
+        assert_eq!(gate.pass(5), None);
+        gate.state.lock().0 = Instant::now().checked_sub(PERIOD);
+        assert_eq!(gate.pass(6), Some(15));
+    }
+}

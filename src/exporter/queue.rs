@@ -1,0 +1,350 @@
+//! The sending queue of one signal of an exporter: bounded, in order, in memory.
+//!
+//! Room is reserved first and taken up later, so that a request can be put into the queues of several exporters or into
+//! none. It is given back when the request has left: what is on its way, or waits for a retry, still counts. Requests are
+//! taken out in the order in which they were put in; with one worker they are also sent in that order, with more of them
+//! as many as there are workers may overtake each other.
+
+use super::batch::Pending;
+use super::rate::DrainRate;
+use crate::config::model::{ComponentId, QueueBatch, SendingQueue, Sizer};
+use crate::payload::{Payload, Refused};
+use crate::telemetry::own::{Amount, DropReason, ExporterMetrics};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// A queue; shared by those who put in and the workers who take out.
+#[derive(Debug)]
+pub struct Queue {
+    exporter: ComponentId,
+    sizer: Sizer,
+    capacity: usize,
+    block_on_overflow: bool,
+    max_workers: usize,
+    batch: Option<QueueBatch>,
+    account: Arc<ExporterMetrics>,
+    room: Arc<Semaphore>,
+    rate: DrainRate,
+    state: Mutex<State>,
+    /// Told when there is nothing left to wait for, perhaps.
+    idle: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stage: Stage,
+    /// Reservations that may still be taken up.
+    reserved: usize,
+    pending: Pending,
+    waiting: VecDeque<Batch>,
+    workers: usize,
+    lost: Amount,
+}
+
+/// From one to the next, never back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Open,
+    /// No more reservations; what has been promised is kept.
+    Draining,
+    Closed,
+}
+
+/// Requests that leave as one.
+pub type Batch = SmallVec<[Entry; 1]>;
+
+/// A request in the queue.
+#[derive(Debug)]
+pub struct Entry {
+    /// The request.
+    pub payload: Payload,
+    /// The room that it takes up.
+    pub room: Room,
+    /// Told what became of it.
+    pub answer: Option<oneshot::Sender<Result<(), Undelivered>>>,
+}
+
+impl Entry {
+    /// What it is in the account.
+    pub fn amount(&self) -> Amount {
+        Amount::request(self.payload.items, self.payload.message.len())
+    }
+}
+
+/// Why a request did not reach the backend, for a sender who waits for that.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Undelivered {
+    /// Coming back makes sense.
+    Unavailable {
+        /// When.
+        retry_after: std::time::Duration,
+        /// What happened.
+        reason: String,
+    },
+    /// The backend refused it for good.
+    Refused {
+        /// What it said.
+        reason: String,
+    },
+    /// There was no time left.
+    ShuttingDown,
+}
+
+/// A part of the queue's capacity; given back on drop.
+#[derive(Debug)]
+pub struct Room {
+    permit: OwnedSemaphorePermit,
+}
+
+/// Room for one request that has not been put in yet. Dropped, it is free for others.
+#[derive(Debug)]
+pub struct Place {
+    queue: Arc<Queue>,
+    room: Option<Room>,
+}
+
+/// Who has to be called after something was put in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// So many new workers.
+    pub workers: usize,
+    /// [`Queue::flush`] with this number, after `flush_timeout`.
+    pub flush: Option<u64>,
+}
+
+impl Queue {
+    /// An empty queue that counts in `account`.
+    pub fn new(
+        exporter: ComponentId,
+        config: &SendingQueue,
+        batch: Option<QueueBatch>,
+        account: Arc<ExporterMetrics>,
+    ) -> Arc<Self> {
+        let capacity = config.queue_size.min(Semaphore::MAX_PERMITS);
+        account.set_queue_capacity(capacity, config.sizer);
+        Arc::new(Queue {
+            exporter,
+            sizer: config.sizer,
+            capacity,
+            block_on_overflow: config.block_on_overflow,
+            max_workers: config.num_consumers.max(1),
+            batch,
+            account,
+            room: Arc::new(Semaphore::new(capacity)),
+            rate: DrainRate::new(Instant::now()),
+            state: Mutex::default(),
+            idle: Notify::new(),
+        })
+    }
+
+    /// Sets room aside for the request. Only with `block_on_overflow` this waits for it.
+    pub async fn reserve(self: &Arc<Self>, payload: &Payload) -> Result<Place, Refused> {
+        let size = self.size(payload);
+        let permits = u32::try_from(size).ok().filter(|_| size <= self.capacity);
+        let Some(permits) = permits else {
+            self.account.enqueue_failed(payload.items);
+            let (capacity, unit) = (self.capacity, unit(self.sizer));
+            return Err(Refused::LargerThanQueue { exporter: self.exporter.clone(), size, capacity, unit });
+        };
+        let room = self.room.clone();
+        let acquired = match room.try_acquire_many_owned(permits) {
+            Ok(permit) => Some(permit),
+            Err(_) if self.room.is_closed() => None,
+            Err(_) if self.block_on_overflow => self.room.clone().acquire_many_owned(permits).await.ok(),
+            Err(_) => {
+                self.account.enqueue_failed(payload.items);
+                let missing = size.saturating_sub(self.room.available_permits());
+                let retry_after = self.rate.time_for(missing, Instant::now());
+                return Err(Refused::QueueFull { exporter: self.exporter.clone(), retry_after });
+            }
+        };
+        let Some(permit) = acquired else { return Err(Refused::ShuttingDown) };
+        let mut state = self.state.lock();
+        if state.stage != Stage::Open {
+            return Err(Refused::ShuttingDown);
+        }
+        state.reserved = state.reserved.saturating_add(1);
+        Ok(Place { queue: self.clone(), room: Some(Room { permit }) })
+    }
+
+    /// The next requests for a worker. None: it is dismissed.
+    pub fn next(&self) -> Option<Batch> {
+        let mut state = self.state.lock();
+        let next = state.waiting.pop_front();
+        if next.is_none() {
+            state.workers = state.workers.saturating_sub(1);
+            self.tell_if_idle(&state);
+        }
+        next
+    }
+
+    /// Sends on what waits for company, if it is still the same that waited when `number` was told.
+    pub fn flush(&self, number: u64) -> Wanted {
+        let mut state = self.state.lock();
+        if state.pending.number() == number {
+            let batch = state.pending.take();
+            state.waiting.extend(batch);
+        }
+        self.wanted(&mut state)
+    }
+
+    /// Takes no more reservations, and sends on what waits for company.
+    pub fn drain(&self) -> Wanted {
+        self.room.close();
+        let mut state = self.state.lock();
+        if state.stage == Stage::Open {
+            state.stage = Stage::Draining;
+        }
+        let batch = state.pending.take();
+        state.waiting.extend(batch);
+        let wanted = self.wanted(&mut state);
+        self.tell_if_idle(&state);
+        wanted
+    }
+
+    /// Waits until the queue is empty, no reservation is open and no worker is out.
+    pub async fn until_idle(&self) {
+        while !self.state.lock().is_idle() {
+            self.idle.notified().await;
+        }
+    }
+
+    /// Takes nothing more at all and gives up what is in the queue.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        state.stage = Stage::Closed;
+        let pending = state.pending.take();
+        let left: Vec<Entry> = state.waiting.drain(..).chain(pending).flatten().collect();
+        for entry in &left {
+            self.account.dropped_from_queue(DropReason::Shutdown, entry.amount());
+            state.lose(entry.amount());
+        }
+        drop(state);
+        for answer in left.into_iter().filter_map(|entry| entry.answer) {
+            let _ = answer.send(Err(Undelivered::ShuttingDown));
+        }
+    }
+
+    /// Requests were given up because time was over.
+    pub fn lose(&self, amount: Amount) {
+        self.state.lock().lose(amount);
+    }
+
+    /// Everything that was given up because time was over.
+    pub fn lost(&self) -> Amount {
+        self.state.lock().lost
+    }
+
+    /// A request has left: its room is free again.
+    pub fn leave(&self, room: Room) {
+        let units = u32::try_from(room.permit.num_permits()).unwrap_or(u32::MAX);
+        self.rate.left(units, Instant::now());
+    }
+
+    /// The account of what goes through the queue.
+    pub fn account(&self) -> &Arc<ExporterMetrics> {
+        &self.account
+    }
+
+    /// How requests are merged, if they are.
+    pub fn batch(&self) -> Option<&QueueBatch> {
+        self.batch.as_ref()
+    }
+
+    fn put(&self, entry: Entry) -> Result<Wanted, Refused> {
+        let mut state = self.state.lock();
+        state.reserved = state.reserved.saturating_sub(1);
+        if state.stage == Stage::Closed {
+            self.tell_if_idle(&state);
+            return Err(Refused::ShuttingDown);
+        }
+        self.account.accept(entry.amount());
+        let State { stage, pending, waiting, .. } = &mut *state;
+        let mut flush = None;
+        match &self.batch {
+            Some(limits) if *stage == Stage::Open => {
+                let was_empty = pending.is_empty();
+                waiting.extend(pending.add(entry, limits));
+                flush = (was_empty && !pending.is_empty()).then(|| pending.number());
+            }
+            _ => waiting.push_back(SmallVec::from_buf([entry])),
+        }
+        Ok(Wanted { flush, ..self.wanted(&mut state) })
+    }
+
+    /// Engages as many workers as there is work for.
+    fn wanted(&self, state: &mut State) -> Wanted {
+        let workers = state.waiting.len().min(self.max_workers.saturating_sub(state.workers));
+        state.workers = state.workers.saturating_add(workers);
+        Wanted { workers, flush: None }
+    }
+
+    fn tell_if_idle(&self, state: &State) {
+        if state.is_idle() {
+            self.idle.notify_one();
+        }
+    }
+
+    fn size(&self, payload: &Payload) -> usize {
+        size(payload, self.sizer)
+    }
+}
+
+impl State {
+    fn is_idle(&self) -> bool {
+        let is_empty = self.waiting.is_empty() && self.pending.is_empty();
+        is_empty && self.workers == 0 && (self.reserved == 0 || self.stage == Stage::Closed)
+    }
+
+    fn lose(&mut self, amount: Amount) {
+        self.lost.requests = self.lost.requests.saturating_add(amount.requests);
+        self.lost.items = self.lost.items.saturating_add(amount.items);
+        self.lost.bytes = self.lost.bytes.saturating_add(amount.bytes);
+    }
+}
+
+impl Place {
+    /// Puts the request in. It is refused only when the time of a shutdown is over.
+    pub fn put(
+        mut self,
+        payload: Payload,
+        answer: Option<oneshot::Sender<Result<(), Undelivered>>>,
+    ) -> Result<Wanted, Refused> {
+        match self.room.take() {
+            Some(room) => self.queue.put(Entry { payload, room, answer }),
+            None => Ok(Wanted::default()),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.room.take().is_some() {
+            let mut state = self.queue.state.lock();
+            state.reserved = state.reserved.saturating_sub(1);
+            self.queue.tell_if_idle(&state);
+        }
+    }
+}
+
+/// What a request takes up, in units of `sizer`.
+pub fn size(payload: &Payload, sizer: Sizer) -> usize {
+    match sizer {
+        Sizer::Requests => 1,
+        Sizer::Items => payload.items,
+        Sizer::Bytes => payload.message.len(),
+    }
+}
+
+fn unit(sizer: Sizer) -> &'static str {
+    match sizer {
+        Sizer::Requests => "requests",
+        Sizer::Items => "items",
+        Sizer::Bytes => "bytes",
+    }
+}
