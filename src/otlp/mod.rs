@@ -5,6 +5,7 @@ pub mod any_value;
 pub mod batch;
 pub mod encode;
 mod frame;
+pub mod json;
 mod layout;
 mod pool;
 pub mod splice;

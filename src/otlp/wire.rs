@@ -97,6 +97,19 @@ impl<'a> Fields<'a> {
         Ok(Some(Field { number, at, value }))
     }
 
+    /// The next number of a packed list of varints, which stands here instead of fields; `None` at its end.
+    pub fn next_packed_varint(&mut self) -> Result<Option<u64>, Malformed> {
+        if self.at >= self.bytes.len() { Ok(None) } else { self.varint().map(Some) }
+    }
+
+    /// The next number of a packed list of 8 bytes each, which stands here instead of fields; `None` at its end.
+    pub fn next_packed_fixed64(&mut self) -> Result<Option<u64>, Malformed> {
+        if self.at >= self.bytes.len() {
+            return Ok(None);
+        }
+        self.array().map(|bytes| Some(u64::from_le_bytes(bytes)))
+    }
+
     /// Where the next field starts, or the end of the message.
     pub fn position(&self) -> usize {
         self.at

@@ -4,6 +4,7 @@
 
 mod batch;
 mod corrupt;
+mod json;
 mod reference;
 mod splice;
 mod tree;
