@@ -1,6 +1,8 @@
 //! The vocabulary against the vendor facts it was made from (`tests/data/vendors.yaml`): nothing may be lost, and
 //! what differs on purpose is listed here with its reason.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use refusal_collector::refusal::answer::{ErrorFacts, StopField};
 use refusal_collector::refusal::verdict::{Actor, Category, Class, Side};
 use refusal_collector::refusal::vocabulary::{Lookup, Vendor, Vocabulary};
@@ -12,7 +14,7 @@ struct Research {
     otel_finish_words: Vec<Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct Surface {
     id: String,
@@ -26,24 +28,6 @@ struct Surface {
     finish_reason_category: Vec<Value>,
     category_map: Vec<Value>,
     errors: Vec<ErrorCase>,
-}
-
-impl Default for Surface {
-    fn default() -> Self {
-        Surface {
-            id: String::new(),
-            otel_provider: Vec::new(),
-            values: Vec::new(),
-            incomplete_values: Vec::new(),
-            native_values: Vec::new(),
-            messages_values: Vec::new(),
-            block_reasons: Vec::new(),
-            decisions_block_reasons: Vec::new(),
-            finish_reason_category: Vec::new(),
-            category_map: Vec::new(),
-            errors: Vec::new(),
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -77,10 +61,22 @@ struct ErrorCase {
 
 /// What the vocabulary says differently on purpose: surface, what, why.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
-    ("mistral.chat", "status 403 alone", "403 also means a missing permission; the sentence or type must say guardrail"),
+    (
+        "mistral.chat",
+        "status 403 alone",
+        "403 also means a missing permission; the sentence or type must say guardrail",
+    ),
     ("litellm.proxy", "finish_reason of Foundry errors", "a stop word, not an error"),
-    ("anthropic.messages", "category copyright of a 400", "the research calls it a guess; the body names no area"),
-    ("openrouter.chat", "metadata.reasons and metadata.patterns", "fields of the body, read by the answer reader"),
+    (
+        "anthropic.messages",
+        "category copyright of a 400",
+        "the research calls it a guess; the body names no area",
+    ),
+    (
+        "openrouter.chat",
+        "metadata.reasons and metadata.patterns",
+        "fields of the body, read by the answer reader",
+    ),
     ("otel_finish_words", "empty string", "says that no value came: missing, not other"),
 ];
 

@@ -115,6 +115,8 @@ pub enum Evidence {
     ThirdParty,
     /// Concluded; no source says it.
     Inferred,
+    /// Said by the user.
+    Configuration,
 }
 
 /// What a stop word means. In files a class alone will do.
@@ -520,6 +522,12 @@ impl<'de> Deserialize<'de> for Words {
             fn visit_str<E: de::Error>(self, word: &str) -> Result<Words, E> {
                 Ok(Words(vec![word.to_owned()]))
             }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Words, E> {
+                Ok(Words(vec![number.to_string()]))
+            }
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Words, E> {
+                Ok(Words(vec![number.to_string()]))
+            }
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut words: A) -> Result<Words, A::Error> {
                 let mut all = Vec::new();
                 while let Some(word) = words.next_element::<String>()? {
@@ -537,8 +545,8 @@ impl<'de> Deserialize<'de> for StopEntry {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Long {
-            class: Class,
-            category: Option<Category>,
+            class: ListedClass,
+            category: Option<ListedCategory>,
             actor: Option<Actor>,
             actor_when_categorized: Option<Actor>,
             side: Option<Side>,
@@ -559,13 +567,14 @@ impl<'de> Deserialize<'de> for StopEntry {
                 f.write_str("a class, or a map with `class`")
             }
             fn visit_str<E: de::Error>(self, class: &str) -> Result<StopEntry, E> {
-                Class::deserialize(de::value::StrDeserializer::new(class)).map(StopEntry::of)
+                let ListedClass(class) = ListedClass::deserialize(de::value::StrDeserializer::new(class))?;
+                Ok(StopEntry::of(class))
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StopEntry, A::Error> {
                 let long = Long::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(StopEntry {
-                    class: long.class,
-                    category: long.category,
+                    class: long.class.0,
+                    category: long.category.map(|category| category.0),
                     actor: long.actor,
                     actor_when_categorized: long.actor_when_categorized,
                     side: long.side,
@@ -607,7 +616,7 @@ impl<'de> Deserialize<'de> for CategoryEntry {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Long {
-            category: Category,
+            category: ListedCategory,
             actor: Option<Actor>,
             note: Option<String>,
             evidence: Option<Evidence>,
@@ -622,16 +631,46 @@ impl<'de> Deserialize<'de> for CategoryEntry {
                 f.write_str("a category, or a map with `category`")
             }
             fn visit_str<E: de::Error>(self, category: &str) -> Result<CategoryEntry, E> {
-                let category = Category::deserialize(de::value::StrDeserializer::new(category))?;
+                let ListedCategory(category) =
+                    ListedCategory::deserialize(de::value::StrDeserializer::new(category))?;
                 Ok(CategoryEntry { category, actor: None, about: About::default() })
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<CategoryEntry, A::Error> {
-                let Long { category, actor, note, evidence, source, checked } =
+                let Long { category: ListedCategory(category), actor, note, evidence, source, checked } =
                     Long::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(CategoryEntry { category, actor, about: About { note, evidence, source, checked } })
             }
         }
         deserializer.deserialize_any(ShortOrLong)
+    }
+}
+
+/// A class that a listed word can have: all but what words are that are not listed.
+struct ListedClass(Class);
+
+impl<'de> Deserialize<'de> for ListedClass {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const NAMES: &[&str] =
+            &["complete", "length", "tool_use", "stop_sequence", "pause", "refusal", "error", "other"];
+        let name = String::deserialize(deserializer)?;
+        match Class::from_name(&name) {
+            Some(Class::Unknown | Class::Missing) | None => Err(de::Error::unknown_variant(&name, NAMES)),
+            Some(class) => Ok(ListedClass(class)),
+        }
+    }
+}
+
+/// A category that a listed word can have: all but what words are that are not listed.
+struct ListedCategory(Category);
+
+impl<'de> Deserialize<'de> for ListedCategory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Category::deserialize(deserializer)? {
+            category @ (Category::Unknown | Category::Missing) => Err(de::Error::custom(format_args!(
+                "a listed word cannot be `{category}`: that is what words that are not listed are"
+            ))),
+            category => Ok(ListedCategory(category)),
+        }
     }
 }
 

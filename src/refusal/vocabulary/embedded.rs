@@ -45,9 +45,11 @@ pub(super) fn emitters() -> Result<EmittersFile, VocabularyError> {
 
 /// Reads one data file strictly.
 pub(super) fn parse<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<T, VocabularyError> {
-    serde_saphyr::from_str(text).map_err(|error| VocabularyError::Syntax {
-        file: name.to_owned(),
-        position: error.location().map(|at| (at.line(), at.column())),
-        reason: error.without_snippet().to_string(),
+    serde_saphyr::from_str(text).map_err(|error| {
+        let position = error.location().map(|at| (at.line(), at.column()));
+        let reason = error.without_snippet().to_string();
+        let place = position.map(|(line, column)| format!(" at line {line}, column {column}"));
+        let reason = place.and_then(|place| reason.strip_suffix(&place)).unwrap_or(&reason).to_owned();
+        VocabularyError::Syntax { file: name.to_owned(), position, reason }
     })
 }

@@ -3,6 +3,8 @@
 use super::data::{EmitterEntry, EmittersFile, Evidence, Facts, FieldName, UnknownWords};
 use super::provider::glob;
 use crate::refusal::answer::StopField;
+use ahash::RandomState;
+use std::collections::HashMap;
 
 /// An emitter of telemetry whose losses are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub struct Emitter {
 }
 
 impl Emitter {
-    pub(super) fn from_entry(entry: &EmitterEntry) -> Self {
+    fn from_entry(entry: &EmitterEntry) -> Self {
         Emitter {
             name: entry.name.clone(),
             scopes: entry.scopes.clone(),
@@ -44,9 +46,41 @@ impl Emitter {
             evidence: entry.evidence,
         }
     }
+}
 
-    pub(super) fn has_scope(&self, scope_name: &str) -> bool {
-        self.scopes.iter().any(|pattern| glob(pattern, scope_name))
+/// Emitters by scope name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Emitters {
+    all: Vec<Emitter>,
+    exact: HashMap<Box<str>, usize, RandomState>,
+    patterns: Vec<(Box<str>, usize)>,
+}
+
+impl Emitters {
+    pub(super) fn new(entries: &[EmitterEntry]) -> Self {
+        let mut emitters =
+            Emitters { all: entries.iter().map(Emitter::from_entry).collect(), ..Emitters::default() };
+        for (index, entry) in entries.iter().enumerate() {
+            for scope in entry.scopes.iter().map(|scope| Box::<str>::from(scope.as_str())) {
+                if scope.contains('*') {
+                    emitters.patterns.push((scope, index));
+                } else {
+                    emitters.exact.insert(scope, index);
+                }
+            }
+        }
+        emitters
+    }
+
+    pub(super) fn all(&self) -> &[Emitter] {
+        &self.all
+    }
+
+    pub(super) fn of_scope(&self, scope_name: &str) -> Option<&Emitter> {
+        let by_pattern =
+            || self.patterns.iter().find(|(pattern, _)| glob(pattern, scope_name)).map(|(_, i)| i);
+        let index = self.exact.get(scope_name).or_else(by_pattern)?;
+        self.all.get(*index)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod data;
 mod embedded;
 mod emitter;
 mod example;
+mod extension;
 mod form;
 mod provider;
 mod signature;
@@ -18,11 +19,13 @@ mod tests;
 
 pub use emitter::Emitter;
 pub use example::Outcome;
+pub use extension::{Change, Extension};
 pub use provider::Provider;
 
 use crate::refusal::answer::{ErrorFacts, Shape, StopField};
 use crate::refusal::verdict::{Actor, Billing, Category, Class, Phase, Side};
 use data::{BillingEntry, Condition, EmittersFile, ErrorEntry, Facts, StopEntry, VendorFile};
+use emitter::Emitters;
 use form::Forms;
 use provider::Providers;
 use std::sync::Arc;
@@ -40,13 +43,28 @@ pub struct Vocabulary {
     absent: Vec<String>,
     openai: Vendor,
     anthropic: Vendor,
-    emitters: Vec<Emitter>,
-    files: Arc<[VendorFile]>,
+    emitters: Emitters,
+    data: Arc<Data>,
+}
+
+/// What a vocabulary is made of.
+#[derive(Clone, Debug)]
+struct Data {
+    vendors: Vec<VendorFile>,
+    emitters: EmittersFile,
+    /// What an extension says of everybody's words.
+    anybody: Vec<Facts>,
 }
 
 /// A vendor of a [`Vocabulary`]: what its file is named after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Vendor(pub u16);
+
+impl Vendor {
+    fn at(index: usize) -> Self {
+        Vendor(u16::try_from(index).unwrap_or(u16::MAX))
+    }
+}
 
 /// What a lookup of a stop word gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +221,17 @@ pub enum VocabularyError {
         /// Whose it is.
         owner: String,
     },
+    /// An extension speaks of a vendor that is not known, and does not say how telemetry names it.
+    #[error(
+        "no vendor `{vendor}`{}; a new one needs `identity.providers`",
+        .nearest.as_ref().map_or_else(String::new, |name| format!(", did you mean `{name}`?"))
+    )]
+    UnknownVendor {
+        /// The name that was given.
+        vendor: String,
+        /// The known name that is most like it.
+        nearest: Option<String>,
+    },
     /// The data lacks a vendor that lookups need.
     #[error("no file for the vendor `{0}`")]
     NoVendor(&'static str),
@@ -231,7 +260,11 @@ struct VendorIndex {
 impl Vocabulary {
     /// The vocabulary that is compiled in. It is tested at build time, so this fails only in a broken build.
     pub fn embedded() -> Result<Self, VocabularyError> {
-        Self::build(embedded::vendors()?.into(), &embedded::emitters()?)
+        Self::build(Data {
+            vendors: embedded::vendors()?,
+            emitters: embedded::emitters()?,
+            anybody: Vec::new(),
+        })
     }
 
     /// The vendor that a provider key means: the values of `gen_ai.provider.name`, `gen_ai.system`, `llm.provider`,
@@ -335,7 +368,7 @@ impl Vocabulary {
         if let Some(meaning) = own.and_then(|own| own.words.folded_category(&folded)) {
             return Some(meaning);
         }
-        let all = || self.vendors.iter().map(|vendor| &vendor.words);
+        let all = || std::iter::once(&self.emitted).chain(self.vendors.iter().map(|vendor| &vendor.words));
         let known = |word: &str| all().find_map(|words| words.category(word));
         let known_form = |folded: &str| all().find_map(|words| words.folded_category(folded));
         known(word).or_else(|| known_form(&folded)).or_else(|| {
@@ -390,65 +423,88 @@ impl Vocabulary {
         by(Some(actor)).or_else(|| by(None)).map_or(BillingRules::UNKNOWN, BillingRules::from_entry)
     }
 
-    /// The emitter with this scope name, if it is one whose losses are known.
+    /// The emitter with this scope name, if it is one whose losses are known. One look for all spans of a scope will do.
     pub fn emitter(&self, scope_name: &str) -> Option<&Emitter> {
-        self.emitters.iter().find(|emitter| emitter.has_scope(scope_name))
+        self.emitters.of_scope(scope_name)
     }
 
     /// All emitters whose losses are known.
     pub fn emitters(&self) -> &[Emitter] {
-        &self.emitters
+        self.emitters.all()
     }
 
-    /// The data this is made of.
+    /// The data of all vendors.
     pub fn vendors(&self) -> &[VendorFile] {
-        &self.files
+        &self.data.vendors
+    }
+
+    /// The data on emitters.
+    pub fn emitter_data(&self) -> &EmittersFile {
+        &self.data.emitters
     }
 
     /// The vendor with this name (what its file is called).
     pub fn vendor_named(&self, name: &str) -> Option<Vendor> {
-        let index = self.files.iter().position(|file| file.vendor == name)?;
-        u16::try_from(index).ok().map(Vendor)
+        let index = self.vendors().iter().position(|file| file.vendor == name)?;
+        Some(Vendor::at(index))
     }
 
     /// The name of a vendor (what its file is called).
     pub fn vendor_name(&self, vendor: Vendor) -> &str {
-        self.files.get(usize::from(vendor.0)).map_or("", |file| &file.vendor)
+        self.vendors().get(usize::from(vendor.0)).map_or("", |file| &file.vendor)
     }
 
-    fn build(files: Arc<[VendorFile]>, emitters: &EmittersFile) -> Result<Self, VocabularyError> {
-        let forms = Forms::new(&emitters.enum_names);
+    fn build(data: Data) -> Result<Self, VocabularyError> {
+        let forms = Forms::new(&data.emitters.enum_names);
         let mut providers = Providers::default();
-        let mut vendors = Vec::with_capacity(files.len());
-        for (index, file) in files.iter().enumerate() {
-            let vendor = Vendor(u16::try_from(index).unwrap_or(u16::MAX));
-            providers.add(vendor, &file.identity).map_err(|(key, owner)| VocabularyError::ProviderTaken {
-                vendor: file.vendor.clone(),
-                key,
-                owner: files.get(usize::from(owner.0)).map_or_else(String::new, |file| file.vendor.clone()),
+        let mut vendors = Vec::with_capacity(data.vendors.len());
+        for (index, file) in data.vendors.iter().enumerate() {
+            providers.add(Vendor::at(index), &file.identity).map_err(|taken| {
+                VocabularyError::ProviderTaken {
+                    vendor: file.vendor.clone(),
+                    key: taken.key,
+                    owner: data
+                        .vendors
+                        .get(usize::from(taken.owner.0))
+                        .map_or_else(String::new, |v| v.vendor.clone()),
+                }
             })?;
             vendors.push(VendorIndex::new(file, &forms)?);
         }
         let named = |name: &'static str| {
-            let index = files.iter().position(|file| file.vendor == name);
-            index.and_then(|i| u16::try_from(i).ok()).map(Vendor).ok_or(VocabularyError::NoVendor(name))
+            let index = data.vendors.iter().position(|file| file.vendor == name);
+            index.map(Vendor::at).ok_or(VocabularyError::NoVendor(name))
         };
-        let emitted = emitters.as_facts();
-        check("emitters", &emitted)?;
+        let (openai, anthropic) = (named("openai")?, named("anthropic")?);
+        let emitters = &data.emitters;
+        let emitted = [emitters.as_facts()];
         let mut merged = Merged::default();
-        merged.add(&emitted);
+        for facts in emitted.iter().chain(&data.anybody) {
+            check(extension::ANYBODY, facts)?;
+            merged.add(facts);
+        }
+        let anybody = || data.anybody.iter().rev();
         Ok(Vocabulary {
-            openai: named("openai")?,
-            anthropic: named("anthropic")?,
             emitted: Words::new(&merged, &forms),
-            emitted_errors: emitters.errors.clone(),
-            not_refusals: emitters.not_refusals.clone(),
+            emitted_errors: anybody()
+                .flat_map(|facts| &facts.errors)
+                .chain(&emitters.errors)
+                .cloned()
+                .collect(),
+            not_refusals: emitters
+                .not_refusals
+                .iter()
+                .chain(anybody().flat_map(|facts| &facts.not_refusals))
+                .cloned()
+                .collect(),
             absent: emitters.absent.iter().filter_map(|word| forms.fold(word)).collect(),
-            emitters: emitters.emitters.iter().map(Emitter::from_entry).collect(),
+            emitters: Emitters::new(&emitters.emitters),
+            openai,
+            anthropic,
             vendors,
             providers,
             forms,
-            files,
+            data: Arc::new(data),
         })
     }
 
@@ -547,7 +603,8 @@ impl VendorIndex {
         }
         Ok(VendorIndex {
             words: Words::new(&merged, forms),
-            errors: file.surfaces.iter().flat_map(|facts| facts.errors.iter().cloned()).collect(),
+            // What an extension adds comes last in the data and first in a search.
+            errors: file.surfaces.iter().rev().flat_map(|facts| facts.errors.iter().cloned()).collect(),
             not_refusals: file.surfaces.iter().flat_map(|facts| facts.not_refusals.iter().cloned()).collect(),
             billing: file.surfaces.iter().flat_map(|facts| facts.billing.iter().cloned()).collect(),
             gateway: file.identity.gateway,
