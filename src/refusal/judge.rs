@@ -16,7 +16,7 @@ use crate::refusal::dialects::{AgentEvent, Meaning, Meanings, Role};
 use crate::refusal::evidence::{Evidence, Place, PlaceKind, start};
 use crate::refusal::policy::Policy;
 use crate::refusal::verdict::{Category, Class, MAX_VALUE_BYTES, Recovered, Verdict};
-use crate::refusal::vocabulary::Vocabulary;
+use crate::refusal::vocabulary::{Provider, Vocabulary};
 use case::{Case, Trust};
 use std::borrow::Cow;
 
@@ -110,10 +110,7 @@ pub fn judge<'a>(
     if !is_response(class, &case, evidence) {
         return None;
     }
-    let name = match provider {
-        Some(provider) => Cow::Borrowed(provider.name),
-        None => Cow::Borrowed(evidence.providers().next().unwrap_or_default()),
-    };
+    let name = Cow::Borrowed(provider_name(provider, evidence));
     let refusal = (class == Class::Refusal)
         .then(|| refusal::describe(&case, rule, evidence, application.as_ref(), policy, (&name, workload)));
     let recovered = match class {
@@ -122,6 +119,19 @@ pub fn judge<'a>(
     };
     let verdict = Verdict { class, value: case.take_value(class), refusal, recovered };
     Some(Judgment { verdict, rule, provider: name, response_id: case.response_id.take() })
+}
+
+/// `gen_ai.provider.name` of an item that is not judged: the canonical name where the provider is known, else what the
+/// telemetry says; may be empty.
+pub fn provider_of<'a>(evidence: &Evidence<'a>, vocabulary: &'a Vocabulary) -> &'a str {
+    provider_name(provider::of(evidence, vocabulary), evidence)
+}
+
+fn provider_name<'a>(provider: Option<Provider<'a>>, evidence: &Evidence<'a>) -> &'a str {
+    match provider {
+        Some(provider) => provider.name,
+        None => evidence.providers().next().unwrap_or_default(),
+    }
 }
 
 /// `llm.refusal.*` that an application has set.

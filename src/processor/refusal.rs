@@ -1,0 +1,174 @@
+//! The `refusal` processor: judges every LLM response of a request, appends the verdict to it, and keeps a tally of
+//! what is to be counted once the request has been taken.
+
+use crate::config::model::RefusalProcessor;
+use crate::otlp::Signal;
+use crate::otlp::splice::splice;
+use crate::otlp::visit::{Envelope, Visit};
+use crate::otlp::wire::Malformed;
+use crate::payload::Payload;
+use crate::processor::workload::Workload;
+use crate::refusal::evidence::{Evidence, Origin, read_log_record, read_span};
+use crate::refusal::judge::{judge, provider_of};
+use crate::refusal::policy::Policy;
+use crate::refusal::verdict::Verdict;
+use crate::refusal::vocabulary::Vocabulary;
+use crate::telemetry::tally::Tally;
+use crate::telemetry::{Observation, RefusalLabels};
+use arc_swap::ArcSwap;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// One `refusal` processor. The vocabulary can be exchanged while it works.
+#[derive(Debug)]
+pub struct Refusal {
+    vocabulary: Arc<ArcSwap<Vocabulary>>,
+    policy: Policy,
+    workload: Workload,
+    count_judged: bool,
+}
+
+impl Refusal {
+    /// A processor as configured; `own_resource` is `OTEL_RESOURCE_ATTRIBUTES` of the collector.
+    pub fn new(
+        config: &RefusalProcessor,
+        vocabulary: Arc<ArcSwap<Vocabulary>>,
+        own_resource: Option<&str>,
+    ) -> Self {
+        Refusal {
+            vocabulary,
+            policy: Policy::default(),
+            workload: Workload::new(&config.workload, own_resource),
+            count_judged: config.count_judged,
+        }
+    }
+
+    /// Judges the request: it comes back with its items counted and with verdicts appended, or as the very bytes that
+    /// it was when there is nothing to judge in it. What is to be counted is added to `tally`.
+    pub fn process(&self, mut payload: Payload, tally: &mut Tally) -> Result<Payload, Malformed> {
+        let message = payload.message.protobuf();
+        let vocabulary = self.vocabulary.load();
+        let mut judging = Judging {
+            processor: self,
+            vocabulary: &vocabulary,
+            signal: payload.signal,
+            origin: Origin::default(),
+            workload: String::new(),
+            blind_emitter: false,
+            tally,
+        };
+        let outcome = splice(payload.signal, &message, &mut judging)?;
+        payload.items = outcome.items;
+        if let Some(rewritten) = outcome.rewritten {
+            payload.message = rewritten;
+            payload.arrived = None;
+        }
+        Ok(payload)
+    }
+}
+
+/// One walk over one request.
+struct Judging<'m, 'p> {
+    processor: &'p Refusal,
+    vocabulary: &'p Vocabulary,
+    signal: Signal,
+    origin: Origin<'m>,
+    workload: String,
+    blind_emitter: bool,
+    tally: &'p mut Tally,
+}
+
+impl<'m> Visit<'m> for Judging<'m, '_> {
+    fn resource(&mut self, resource: &Envelope<'m>) -> Result<(), Malformed> {
+        self.origin = Origin::of_resource(resource)?;
+        self.processor.workload.name(resource, &mut self.workload)
+    }
+
+    fn scope(&mut self, scope: &Envelope<'m>) -> Result<(), Malformed> {
+        self.origin.enter_scope(scope)?;
+        let emitter = self.vocabulary.emitter(self.origin.instrumentation());
+        self.blind_emitter = emitter.is_some_and(|emitter| emitter.blind);
+        Ok(())
+    }
+
+    fn item(
+        &mut self,
+        message: &'m [u8],
+        item: Range<usize>,
+        appended: &mut Vec<u8>,
+    ) -> Result<(), Malformed> {
+        let evidence = match self.signal {
+            Signal::Traces => read_span(message, item, &self.origin)?,
+            Signal::Logs => read_log_record(message, item, &self.origin)?,
+            Signal::Metrics => None,
+        };
+        let Some(evidence) = evidence else { return Ok(()) };
+        if evidence.is_judged() {
+            self.count_judged(&evidence);
+            return Ok(());
+        }
+        let Some(judgment) = judge(&evidence, self.vocabulary, &self.processor.policy, &self.workload) else {
+            return Ok(());
+        };
+        judgment.verdict.append(&evidence, appended, self.attributes_field());
+        self.count(&evidence, &judgment.verdict, &judgment.provider, judgment.response_id.as_deref());
+        Ok(())
+    }
+}
+
+impl Judging<'_, '_> {
+    /// An item that another collector has judged is passed on as it is, and counted if the user wants that.
+    fn count_judged(&mut self, evidence: &Evidence<'_>) {
+        if !self.processor.count_judged {
+            return;
+        }
+        if let Some(verdict) = Verdict::written_on(evidence) {
+            let provider = provider_of(evidence, self.vocabulary);
+            self.count(evidence, &verdict, provider, None);
+        }
+    }
+
+    fn count(
+        &mut self,
+        evidence: &Evidence<'_>,
+        verdict: &Verdict<'_>,
+        provider: &str,
+        response_id: Option<&str>,
+    ) {
+        let mut identity = evidence.identity();
+        if let (true, Some(response_id)) = (identity.response_id.is_empty(), response_id) {
+            identity.response_id = response_id;
+        }
+        let (input_tokens, output_tokens) = evidence.tokens();
+        let refusal = verdict.refusal.as_ref();
+        self.tally.add(&Observation {
+            provider,
+            model: evidence.model(),
+            workload: &self.workload,
+            instrumentation: evidence.instrumentation(),
+            class: verdict.class,
+            value: verdict.value.as_deref(),
+            refusal: refusal.map(|refusal| RefusalLabels {
+                category: refusal.category,
+                actor: refusal.actor,
+                phase: refusal.phase,
+                delivery: refusal.delivery,
+                action: refusal.action,
+            }),
+            recovered: verdict.recovered.as_ref().map(|recovered| recovered.category),
+            input_tokens,
+            output_tokens,
+            discard_output: refusal.and_then(|refusal| refusal.discard_output).unwrap_or(false),
+            blind_emitter: self.blind_emitter,
+            identity,
+        });
+    }
+
+    /// The field of an item that holds its attributes: `Span.attributes`, `LogRecord.attributes`.
+    fn attributes_field(&self) -> u32 {
+        match self.signal {
+            Signal::Traces => 9,
+            Signal::Logs | Signal::Metrics => 6,
+        }
+    }
+}
