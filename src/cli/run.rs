@@ -1,7 +1,7 @@
 //! `run`: what the program is for.
 
 use super::{ConfigArguments, Exit};
-use crate::pipeline;
+use crate::pipeline::{self, Ended};
 use clap::Args;
 
 /// Receive, judge, count and send on, until told to stop. This is also what happens without a subcommand.
@@ -20,7 +20,11 @@ pub fn execute(run: &Run) -> Exit {
         Err(exit) => return exit,
     };
     match pipeline::run(loaded.config) {
-        Ok(()) => Exit::Clean,
+        Ok(Ended { lost: 0 }) => Exit::Clean,
+        Ok(Ended { lost }) => {
+            eprintln!("stopped with data lost: {lost} items had been accepted and could not be delivered");
+            Exit::DataLost
+        }
         Err(error) => {
             eprintln!("error: {error}");
             Exit::Failure

@@ -215,13 +215,14 @@ impl Reservation {
     }
 }
 
-/// Commits a request to all exporters in which it has a reservation. Those that wait for their backends come first, all at
-/// once: when one of them fails, the request is refused before it is in any queue.
-pub async fn commit_all(reservations: Vec<Reservation>, payload: Payload) -> Result<(), Refused> {
-    let (slow, quick): (Vec<_>, Vec<_>) = reservations.into_iter().partition(Reservation::waits_for_backend);
-    try_join_all(slow.into_iter().map(|reservation| reservation.commit(payload.clone()))).await?;
-    for reservation in quick {
-        reservation.commit(payload.clone()).await?;
+/// Commits requests to all exporters in which they have reservations. Those that wait for their backends come first, all
+/// at once: when one of them fails, the request is refused before it is in any queue.
+pub async fn commit_all(requests: Vec<(Reservation, Payload)>) -> Result<(), Refused> {
+    let (slow, quick): (Vec<_>, Vec<_>) =
+        requests.into_iter().partition(|(reservation, _)| reservation.waits_for_backend());
+    try_join_all(slow.into_iter().map(|(reservation, payload)| reservation.commit(payload))).await?;
+    for (reservation, payload) in quick {
+        reservation.commit(payload).await?;
     }
     Ok(())
 }

@@ -1,0 +1,77 @@
+//! The way of a request from its receiver into the queues of its exporters: everywhere or nowhere.
+
+use crate::exporter::{Exporter, commit_all};
+use crate::otlp::{self, Signal};
+use crate::payload::{Consume, Payload, Refused};
+use crate::processor::refusal::Refusal;
+use crate::telemetry::responses::Responses;
+use std::sync::Arc;
+
+/// Takes the requests of one receiver. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub(super) struct Intake {
+    routes: Arc<Routes>,
+}
+
+/// What is connected to one receiver.
+#[derive(Debug)]
+pub(super) struct Routes {
+    /// The pipelines that it feeds, with their signal.
+    pub(super) routes: Vec<(Signal, Route)>,
+    /// Where verdicts are counted.
+    pub(super) responses: Arc<Responses>,
+}
+
+/// One pipeline, as seen from its receivers.
+#[derive(Clone, Debug)]
+pub(super) struct Route {
+    /// Its `refusal` processor, if it has one.
+    pub(super) refusal: Option<Arc<Refusal>>,
+    /// Where its requests go.
+    pub(super) exporters: Vec<Exporter>,
+}
+
+impl Intake {
+    pub(super) fn new(routes: Routes) -> Self {
+        Intake { routes: Arc::new(routes) }
+    }
+
+    fn of(&self, signal: Signal) -> impl Iterator<Item = &Route> {
+        self.routes.routes.iter().filter(move |(of, _)| *of == signal).map(|(_, route)| route)
+    }
+}
+
+impl Consume for Intake {
+    async fn consume(&self, payload: Payload) -> Result<usize, Refused> {
+        let mut tally = self.routes.responses.tally();
+        let mut items = 0;
+        let mut committing = Vec::new();
+        for route in self.of(payload.signal) {
+            let processed = match &route.refusal {
+                Some(refusal) => refusal.process(payload.clone(), &mut tally)?,
+                None => counted(payload.clone())?,
+            };
+            items = processed.items;
+            if items == 0 {
+                continue;
+            }
+            // Room in every queue first: a request that is pushed back reaches no exporter and leaves no trace.
+            for exporter in &route.exporters {
+                committing.push((exporter.reserve(&processed).await?, processed.clone()));
+            }
+        }
+        drop(payload);
+        commit_all(committing).await?;
+        self.routes.responses.commit(tally);
+        Ok(items)
+    }
+
+    fn takes(&self, signal: Signal) -> bool {
+        self.of(signal).next().is_some()
+    }
+}
+
+fn counted(mut payload: Payload) -> Result<Payload, Refused> {
+    payload.items = otlp::splice::count(payload.signal, payload.message.as_slice())?;
+    Ok(payload)
+}
