@@ -7,7 +7,7 @@
 use crate::otlp::any_value::{AnyValue, KeyValue};
 use crate::otlp::visit::Envelope;
 use crate::otlp::wire::{Field, Fields, Malformed, Value};
-use crate::refusal::dialects::{self, AgentEvent, Keys, MARKS, Meaning, Meanings, Role};
+use crate::refusal::dialects::{self, AgentEvent, Keys, MARKS, Meaning, Meanings, Role, ScopeKind};
 use crate::refusal::verdict::Category;
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -24,8 +24,7 @@ pub struct Origin<'m> {
     /// The scope that the resource names, for emitters that leave the scope itself empty (eBPF instrumentation).
     resource_scope: &'m str,
     scope: &'m str,
-    /// Whether keys without namespace are read.
-    is_agent: bool,
+    kind: ScopeKind,
 }
 
 impl<'m> Origin<'m> {
@@ -58,7 +57,7 @@ impl<'m> Origin<'m> {
                 self.scope = str(scope.message().get(field.content()?).unwrap_or_default());
             }
         }
-        self.is_agent = dialects::is_agent(self.scope);
+        self.kind = ScopeKind::of(self.scope);
         Ok(())
     }
 
@@ -139,6 +138,7 @@ pub fn read_span<'a>(
 ) -> Result<Option<Evidence<'a>>, Malformed> {
     let mut scan = Scan::new(message, origin);
     let mut ids = Ids::default();
+    let mut name: &[u8] = b"";
     let mut status = None;
     let mut has_ended = false;
     let mut has_events = false;
@@ -149,20 +149,25 @@ pub fn read_span<'a>(
             SPAN_TRACE_ID => ids.trace = scan.content(&field)?,
             SPAN_ID => ids.span = scan.content(&field)?,
             SPAN_PARENT_ID => ids.parent = scan.content(&field)?,
+            SPAN_NAME => name = scan.content(&field)?,
             SPAN_END => has_ended |= !matches!(field.value, Value::Fixed64(0)),
             SPAN_EVENTS => has_events = true,
             SPAN_STATUS => status = Some(field.content()?),
             _ => {}
         }
     }
-    if !scan.seen.any_of(MARKS) || !has_ended {
+    let is_marked = scan.seen.any_of(MARKS) || origin.kind.names_calls() && is_named_like_a_call(name);
+    if !is_marked || !has_ended {
         return Ok(None);
     }
     let status = status.map_or(Ok(Status::default()), |range| read_status(message, range))?;
     let mut evidence = scan.finish(span, true, ids);
     evidence.has_events = has_events;
     evidence.status = status;
-    evidence.role = evidence.role_by_words();
+    evidence.role = match evidence.seen.any_of(MARKS) {
+        true => evidence.role_by_words(),
+        false => Role::Leaf,
+    };
     Ok(evidence.is_response().then_some(evidence))
 }
 
@@ -187,7 +192,8 @@ pub fn read_log_record<'a>(
             _ => {}
         }
     }
-    let is_event = event_name.starts_with("gen_ai.") || !event_name.is_empty() && scan.origin.is_agent;
+    let is_agent = origin.kind == ScopeKind::CodingAgent;
+    let is_event = event_name.starts_with("gen_ai.") || is_agent && !event_name.is_empty();
     if !is_event && !scan.seen.any_of(MARKS) && !scan.seen.has(Meaning::EventName) {
         return Ok(None);
     }
@@ -226,7 +232,7 @@ impl<'a> Scan<'a> {
         let key = KeyValue::read(self.message, range.clone())?.key;
         match dialects::meaning(self.keys, key) {
             Some(meaning) => self.note(meaning, range),
-            None if self.origin.is_agent => self.bare(key, range),
+            None if self.origin.kind == ScopeKind::CodingAgent => self.bare(key, range),
             None => {}
         }
         Ok(())
@@ -310,7 +316,7 @@ impl<'a> Evidence<'a> {
             span_id: self.ids.span,
             parent_span_id: self.ids.parent,
             is_span: self.is_span,
-            leaf: self.role != Role::Wrapper && self.seen.any_of(CALL_MARKS),
+            leaf: self.role == Role::Leaf || self.role == Role::Unsure && self.seen.any_of(CALL_MARKS),
         }
     }
 
@@ -324,6 +330,10 @@ impl<'a> Evidence<'a> {
     /// The host that was called.
     pub(crate) fn host(&self) -> Option<&'a str> {
         self.text(Meaning::ServerAddress).or_else(|| self.text(Meaning::Url)).map(host_of)
+    }
+
+    pub(crate) fn scope_kind(&self) -> ScopeKind {
+        self.origin.kind
     }
 
     pub(crate) fn role(&self) -> Role {
@@ -451,10 +461,10 @@ impl<'a> Evidence<'a> {
     }
 
     fn role_by_event(&self) -> Role {
-        if self.origin.scope == OWN_SCOPE {
-            return Role::Other;
-        }
         match self.event_name {
+            _ if self.origin.kind == ScopeKind::Own => Role::Other,
+            // It repeats a span, and nothing says which.
+            _ if self.origin.kind == ScopeKind::OpenLit && self.is_orphan() => Role::Other,
             "gen_ai.client.inference.operation.details" | "gen_ai.client.operation.exception" => Role::Leaf,
             "gen_ai.choice" => Role::Unsure,
             name if name.starts_with("gen_ai.") => Role::Other,
@@ -465,6 +475,11 @@ impl<'a> Evidence<'a> {
             },
             _ => Role::Other,
         }
+    }
+
+    /// Whether no id says which response this is about.
+    fn is_orphan(&self) -> bool {
+        self.ids.span.is_empty() && self.text(Meaning::ResponseId).is_none()
     }
 
     fn is_response(&self) -> bool {
@@ -498,6 +513,12 @@ fn read_status(message: &[u8], range: Range<usize>) -> Result<Status<'_>, Malfor
         }
     }
     Ok(status)
+}
+
+/// Whether a span's name starts with a call's operation, as `chat gpt-4.1` does by convention.
+fn is_named_like_a_call(name: &[u8]) -> bool {
+    let operation = str(name).split(' ').next().unwrap_or_default();
+    dialects::role(operation) == Role::Leaf
 }
 
 /// The host of a URL, or of an address with a port.
@@ -547,15 +568,13 @@ const CALL_MARKS: Meanings = Meanings::of(&[
     Meaning::EventName,
 ]);
 
-/// The scope of the events that this program itself writes.
-const OWN_SCOPE: &str = "refusal-collector";
-
 const RESOURCE_ATTRIBUTES: u32 = 1;
 const SCOPE_NAME: u32 = 1;
 
 const SPAN_TRACE_ID: u32 = 1;
 const SPAN_ID: u32 = 2;
 const SPAN_PARENT_ID: u32 = 4;
+const SPAN_NAME: u32 = 5;
 const SPAN_END: u32 = 8;
 const SPAN_ATTRIBUTES: u32 = 9;
 const SPAN_EVENTS: u32 = 11;

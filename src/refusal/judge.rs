@@ -12,7 +12,7 @@ mod reading;
 mod refusal;
 
 use crate::refusal::answer::Answer;
-use crate::refusal::dialects::{AgentEvent, Meaning, Meanings, Role};
+use crate::refusal::dialects::{self, AgentEvent, Meaning, Meanings, Role, ScopeKind};
 use crate::refusal::evidence::{Evidence, Place, PlaceKind, start};
 use crate::refusal::policy::Policy;
 use crate::refusal::verdict::{Category, Class, MAX_VALUE_BYTES, Recovered, Verdict};
@@ -92,7 +92,12 @@ pub fn judge<'a>(
 ) -> Option<Judgment<'a>> {
     let provider = provider::of(evidence, vocabulary);
     let mut case = Case::new(vocabulary, provider);
-    evidence.for_each_stop(|meaning, key, word| case.sight_word(meaning, key, word));
+    let has_failed = evidence.has_failed();
+    evidence.for_each_stop(|meaning, key, word| {
+        if !(word == "error" && evidence.scope_kind() == ScopeKind::GenAiUtil && !has_failed) {
+            case.sight_word(meaning, key, word);
+        }
+    });
     if let Some(word) = evidence.text(Meaning::Value) {
         case.sight_word(Meaning::VendorStop, "llm.stop_reason.value", word);
     }
@@ -103,10 +108,10 @@ pub fn judge<'a>(
         look(&mut case, evidence);
     }
     let application = Application::of(evidence);
-    if evidence.has_failed() && !case.is_policy() && application.is_none() {
+    if has_failed && !case.is_policy() && application.is_none() {
         failure::weigh(&mut case, evidence);
     }
-    let (class, rule) = case.class(application.is_some(), evidence.has_failed());
+    let (class, rule) = case.class(application.is_some(), has_failed);
     if !is_response(class, &case, evidence) {
         return None;
     }
@@ -201,37 +206,42 @@ fn agent_event<'a>(case: &mut Case<'a>, event: AgentEvent, evidence: &Evidence<'
 fn look<'a>(case: &mut Case<'a>, evidence: &Evidence<'a>) {
     // An agent's item repeats what stands on the calls within it: its short keys are enough.
     let is_wrapper = evidence.role() == Role::Wrapper;
-    let mut raw_fields = reading::RawFields::default();
     evidence.for_each_place(|place| match place.kind {
         PlaceKind::Reason => case.sight_words(place.name, place.value),
         _ if is_wrapper => {}
         PlaceKind::Text => case.see_text(place.value),
         PlaceKind::PartType => case.see_part_type(place.value),
-        PlaceKind::RawField(field) => raw_fields.add(field, place),
+        PlaceKind::Guardrail(side) => case.name_policies(side, place.value),
         PlaceKind::Messages
         | PlaceKind::Body
         | PlaceKind::Verbatim
+        | PlaceKind::Chunk
         | PlaceKind::Details
         | PlaceKind::Field(_) => {
-            if case.is_open() || hint::is_worth_reading(&place, case) {
-                read(case, &place);
+            if evidence.scope_kind() == ScopeKind::TraceloopLangChain
+                && dialects::is_refusal_as_text(place.raw)
+            {
+                case.refusal_text.get_or_insert(Cow::Borrowed(place.name));
+            }
+            if hint::is_worth_reading(&place, case) {
+                read(case, &place, evidence.http_status());
             }
         }
     });
-    if let Some((answer, name)) = raw_fields.finish() {
-        case.take_answer(answer, name, Trust::Vendor);
-    }
 }
 
-fn read<'a>(case: &mut Case<'a>, place: &Place<'a>) {
+fn read<'a>(case: &mut Case<'a>, place: &Place<'a>, http_status: Option<u16>) {
     let trust = match place.kind {
-        PlaceKind::Verbatim | PlaceKind::Field(_) | PlaceKind::RawField(_) => Trust::Vendor,
+        PlaceKind::Verbatim | PlaceKind::Chunk | PlaceKind::Field(_) => Trust::Vendor,
         PlaceKind::Messages => Trust::Message,
-        PlaceKind::Body | PlaceKind::Details | PlaceKind::Reason | PlaceKind::Text | PlaceKind::PartType => {
-            Trust::Reason
-        }
+        PlaceKind::Body
+        | PlaceKind::Details
+        | PlaceKind::Guardrail(_)
+        | PlaceKind::Reason
+        | PlaceKind::Text
+        | PlaceKind::PartType => Trust::Reason,
     };
-    match reading::answer(place) {
+    match reading::answer(place, http_status) {
         Some(answer) => {
             case.is_verbatim |= place.kind == PlaceKind::Verbatim && !answer.incomplete;
             case.take_answer(answer, place.name, trust);
@@ -332,6 +342,8 @@ const PLACES: Meanings = Meanings::of(&[
     Meaning::Body,
     Meaning::VerbatimBody,
     Meaning::Details,
+    Meaning::InputGuardrail,
+    Meaning::OutputGuardrail,
     Meaning::ContractField,
     Meaning::ForeignField,
     Meaning::RawField,

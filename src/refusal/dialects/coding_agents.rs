@@ -45,11 +45,6 @@ impl AgentEvent {
     }
 }
 
-/// Whether a scope is a coding agent's.
-pub(crate) fn is_agent(scope: &str) -> bool {
-    AGENTS.iter().any(|agent| scope.starts_with(agent.scope))
-}
-
 /// What a key without namespace tells in the scope of a coding agent.
 pub(crate) fn bare(key: &[u8]) -> Option<Meaning> {
     BARE.iter().find(|(known, _)| known.as_bytes() == key).map(|(_, meaning)| *meaning)

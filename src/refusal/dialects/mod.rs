@@ -22,13 +22,16 @@ mod openinference;
 mod openllmetry;
 mod otel_genai;
 mod role;
+mod scope;
 mod vercel;
 mod verdicts;
 
-pub(crate) use coding_agents::{AgentEvent, bare as bare_key, is_agent};
+pub(crate) use coding_agents::{AgentEvent, bare as bare_key};
 pub(crate) use contract::{nested_path, pattern};
 pub(crate) use logfire::unfinished as logfire_unfinished;
+pub(crate) use openllmetry::{guardrail_policy, is_refusal_as_text};
 pub(crate) use role::{Role, role};
+pub(crate) use scope::ScopeKind;
 
 use std::sync::LazyLock;
 
@@ -82,6 +85,10 @@ pub enum Meaning {
     VerbatimBody,
     /// Pieces of a vendor's answer beside the stop word.
     Details,
+    /// What a guardrail found in the prompt, names by policy.
+    InputGuardrail,
+    /// What a guardrail found in the answer, names by policy.
+    OutputGuardrail,
     /// Text of the answer.
     OutputText,
     /// The type of a part of the answer.
@@ -155,6 +162,9 @@ pub enum Meaning {
 /// A set of meanings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Meanings(u64);
+
+/// The set has one bit for each.
+const _: () = assert!((Meaning::RecoveredBy as u8) < 64);
 
 impl Meanings {
     /// The set of `meanings`.

@@ -4,6 +4,7 @@ use super::{Evidence, SPAN_EVENTS, str};
 use crate::otlp::any_value::{AnyValue, KeyValue};
 use crate::otlp::wire::{Fields, Malformed};
 use crate::refusal::dialects::{self, AgentEvent, Meaning};
+use crate::refusal::verdict::Side;
 use std::ops::Range;
 
 /// A value that may hold a vendor's answer or a piece of one.
@@ -24,14 +25,16 @@ pub(crate) enum PlaceKind<'a> {
     Messages,
     /// An answer, written out again by a library.
     Body,
-    /// An answer as it came, or a piece of its stream.
+    /// An answer as it came.
     Verbatim,
+    /// A piece of an answer's stream, as it came.
+    Chunk,
     /// Pieces of an answer beside the stop word.
     Details,
     /// One field of an answer, under this path.
     Field(&'a str),
-    /// One field of an answer under `llm.<vendor>.`; all of them together are one answer.
-    RawField(&'a str),
+    /// Names of a guardrail's findings, by policy.
+    Guardrail(Side),
     /// A word, in a span event.
     Reason,
     /// The text of the answer.
@@ -53,7 +56,9 @@ impl<'a> Evidence<'a> {
                 Meaning::ContractField | Meaning::ForeignField => {
                     PlaceKind::Field(dialects::nested_path(name))
                 }
-                Meaning::RawField => PlaceKind::RawField(name.rsplit('.').next().unwrap_or(name)),
+                Meaning::RawField => PlaceKind::Field(name.rsplit('.').next().unwrap_or(name)),
+                Meaning::InputGuardrail => PlaceKind::Guardrail(Side::Input),
+                Meaning::OutputGuardrail => PlaceKind::Guardrail(Side::Output),
                 Meaning::OutputText => PlaceKind::Text,
                 Meaning::OutputPartType => PlaceKind::PartType,
                 _ => continue,
@@ -154,7 +159,7 @@ fn in_event(event: &[u8], key: &[u8]) -> Option<PlaceKind<'static>> {
         (b"gen_ai.client.inference.operation.details", b"gen_ai.response.finish_reasons") => {
             PlaceKind::Reason
         }
-        (_, b"mlflow.chunk.value") if event.starts_with(b"mlflow.chunk.item.") => PlaceKind::Verbatim,
+        (_, b"mlflow.chunk.value") if event.starts_with(b"mlflow.chunk.item.") => PlaceKind::Chunk,
         _ => return None,
     };
     Some(kind)

@@ -5,7 +5,7 @@ use crate::otlp::any_value::AnyValue;
 use crate::refusal::answer::{
     Answer, CategorySource, CategoryWord, Content, ErrorFacts, Fallback, StopField,
 };
-use crate::refusal::dialects::Meaning;
+use crate::refusal::dialects::{self, Meaning};
 use crate::refusal::evidence::Words;
 use crate::refusal::verdict::{Category, Class, Side};
 use crate::refusal::vocabulary::{ErrorMeaning, Lookup, Provider, Stop, Vendor, Vocabulary};
@@ -28,6 +28,7 @@ pub(super) struct Case<'a> {
     pub(super) hop: bool,
     pub(super) categories: SmallVec<[CategoryWord; 2]>,
     pub(super) category_null: bool,
+    pub(super) side: Option<Side>,
     pub(super) content: Content,
     pub(super) error: Option<ErrorFacts>,
     /// An error that is known, with where it stands.
@@ -98,6 +99,7 @@ impl<'a> Case<'a> {
             hop: false,
             categories: SmallVec::new(),
             category_null: false,
+            side: None,
             content: Content::Unknown,
             error: None,
             failure: None,
@@ -194,9 +196,12 @@ impl<'a> Case<'a> {
             self.refusal_text = Some(Cow::Owned(format!("{key}:refusal")));
         }
         self.guardrail |= answer.guardrail_intervened;
+        self.side = self.side.or(answer.side);
         self.content = more_content(self.content, answer.content);
         self.error = self.error.take().or(answer.error);
-        self.fallback = self.fallback.take().or(answer.fallback);
+        if answer.fallback.is_some() {
+            self.fallback = answer.fallback;
+        }
         self.recommended_model = self.recommended_model.take().or(answer.recommended_model);
         self.response_id = self.response_id.take().or(answer.id);
         self.output_tokens = self.output_tokens.or(answer.output_tokens);
@@ -205,6 +210,30 @@ impl<'a> Case<'a> {
     pub(super) fn add_category(&mut self, category: CategoryWord) {
         if !self.categories.iter().any(|known| known.word == category.word) {
             self.categories.push(category);
+        }
+    }
+
+    /// What a guardrail found, as JSON of names by policy. That it found something does not say that it intervened.
+    pub(super) fn name_policies(&mut self, side: Side, value: AnyValue<'a>) {
+        let AnyValue::Str(text) = value else { return };
+        let Ok(found) = serde_json::from_slice::<serde_json::Value>(text) else { return };
+        self.name_policies_in(side, "", &found);
+    }
+
+    fn name_policies_in(&mut self, side: Side, policy: &str, found: &serde_json::Value) {
+        match found {
+            serde_json::Value::Object(lists) => {
+                for (list, found) in lists {
+                    self.name_policies_in(side, dialects::guardrail_policy(list), found);
+                }
+            }
+            serde_json::Value::Array(names) => {
+                for name in names.iter().filter_map(|name| name.as_str()) {
+                    let word = format!("{policy}:{name}").into();
+                    self.add_category(CategoryWord { source: CategorySource::GuardrailTrace, word, side });
+                }
+            }
+            _ => {}
         }
     }
 
@@ -280,6 +309,9 @@ impl<'a> Case<'a> {
         }
         if self.hop {
             return (Class::Complete, Rule::RefusalEvent);
+        }
+        if let Some((ErrorMeaning { class: Class::Refusal, .. }, _)) = &self.failure {
+            return (Class::Refusal, Rule::ErrorSignature);
         }
         if self.refusal_text.is_some() {
             return (Class::Refusal, Rule::RefusalText);

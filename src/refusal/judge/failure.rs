@@ -4,8 +4,7 @@
 //! status, perhaps with the body printed behind it.
 
 use super::case::{Case, Trust};
-use super::reading;
-use crate::refusal::answer::ErrorFacts;
+use crate::refusal::answer::{Answer, ErrorFacts};
 use crate::refusal::dialects::Meaning;
 use crate::refusal::evidence::{Evidence, start};
 use crate::refusal::verdict::Class;
@@ -15,15 +14,15 @@ use std::borrow::Cow;
 pub(super) fn weigh<'a>(case: &mut Case<'a>, evidence: &Evidence<'a>) {
     let mut sentences = Sentences { texts: Vec::new(), kind: None };
     if let Some(text) = evidence.text(Meaning::ErrorMessage) {
-        sentences.texts.push(("error.message", text));
+        sentences.texts.push((ERROR_MESSAGE, text));
     }
     evidence.for_each_exception(|key, text| match key {
-        b"exception.message" => sentences.texts.push(("exception.message", text)),
+        b"exception.message" => sentences.texts.push((EXCEPTION_MESSAGE, text)),
         _ => sentences.kind = Some(text),
     });
     match evidence.status_message() {
         "" => {}
-        text => sentences.texts.push(("status.message", text)),
+        text => sentences.texts.push((STATUS_MESSAGE, text)),
     }
     let kind = evidence.text(Meaning::ErrorType).filter(|kind| *kind != "_OTHER").or(sentences.kind);
     let facts = ErrorFacts {
@@ -39,14 +38,17 @@ pub(super) fn weigh<'a>(case: &mut Case<'a>, evidence: &Evidence<'a>) {
         if case.failure.as_ref().is_some_and(|(meaning, _)| meaning.class == Class::Refusal) {
             break;
         }
-        let message = Some(start(text, MAX_MESSAGE).into());
-        consider(case, ErrorFacts { message, ..facts.clone() }, key);
-        if let Some(answer) = reading::in_sentence(text) {
-            if let Some(told) = answer.error.clone() {
-                consider(case, merged(told, &facts), key);
+        let mut answer = Answer::read_error(text);
+        if let Some(told) = answer.error.take() {
+            // A printed body has a sentence of its own; the prose before it may have another.
+            let prose =
+                Some(start(text, MAX_MESSAGE).into()).filter(|prose| told.message.as_ref() != Some(prose));
+            consider(case, merged(told, &facts), key);
+            if prose.is_some() {
+                consider(case, ErrorFacts { message: prose, ..facts.clone() }, key);
             }
-            case.take_answer(answer, key, Trust::Reason);
         }
+        case.take_answer(answer, key, Trust::Reason);
     }
     consider(case, facts, "error.type");
 }
@@ -80,6 +82,15 @@ fn consider<'a>(case: &mut Case<'a>, facts: ErrorFacts, key: &'a str) {
         case.failure = Some((meaning, Cow::Borrowed(key)));
     }
 }
+
+/// Whether this is where the text of an error stands.
+pub(super) fn is_sentence(key: &str) -> bool {
+    matches!(key, ERROR_MESSAGE | EXCEPTION_MESSAGE | STATUS_MESSAGE)
+}
+
+const ERROR_MESSAGE: &str = "error.message";
+const EXCEPTION_MESSAGE: &str = "exception.message";
+const STATUS_MESSAGE: &str = "status.message";
 
 struct Sentences<'a> {
     texts: Vec<(&'static str, &'a str)>,

@@ -8,19 +8,22 @@ use crate::refusal::answer::StopField;
 use crate::refusal::evidence::{Place, PlaceKind};
 use memchr::memmem;
 
-/// Whether the bytes of `place` speak of more than the stop word that is known.
+/// Whether `place` may say more than the stop word that is known.
 pub(super) fn is_worth_reading(place: &Place<'_>, case: &Case<'_>) -> bool {
     let bytes = place.raw;
     match place.kind {
+        // Of a long stream nearly all pieces are text.
+        PlaceKind::Chunk => REASONS.iter().any(|key| tells(bytes, key)),
+        _ if case.is_open() => true,
         PlaceKind::Verbatim => true,
         PlaceKind::Messages => {
-            names_another_reason(bytes, case) || speaks_of_refusal(bytes) || is_vendors_own(bytes, case)
+            names_another_reason(bytes, case) || tells(bytes, b"refusal") || is_vendors_own(bytes, case)
         }
-        PlaceKind::Body => speaks_of_refusal(bytes) || is_vendors_own(bytes, case),
+        PlaceKind::Body => tells(bytes, b"refusal") || is_vendors_own(bytes, case),
         PlaceKind::Details | PlaceKind::Field(_) => {
             DETAILS.iter().any(|word| memmem::find(bytes, word).is_some())
         }
-        PlaceKind::RawField(_) | PlaceKind::Reason | PlaceKind::Text | PlaceKind::PartType => false,
+        PlaceKind::Guardrail(_) | PlaceKind::Reason | PlaceKind::Text | PlaceKind::PartType => false,
     }
 }
 
@@ -36,10 +39,10 @@ fn is_vendors_own(bytes: &[u8], case: &Case<'_>) -> bool {
     words.iter().any(|word| memmem::find(bytes, word).is_some())
 }
 
-/// Whether a refusal stands there that is not null or empty.
-fn speaks_of_refusal(bytes: &[u8]) -> bool {
-    memmem::find_iter(bytes, b"refusal").any(|at| {
-        let rest = bytes.get(at + b"refusal".len()..).unwrap_or_default();
+/// Whether something stands behind `key` that is not null or empty, or `key` is not a key at all.
+fn tells(bytes: &[u8], key: &[u8]) -> bool {
+    memmem::find_iter(bytes, key).any(|at| {
+        let rest = bytes.get(at + key.len()..).unwrap_or_default();
         let quotes = rest.iter().take_while(|byte| matches!(byte, b'"' | b'\'' | b'\\')).count();
         let value = rest.get(quotes..).unwrap_or_default().trim_ascii_start();
         let Some(value) = value.strip_prefix(b":").or_else(|| value.strip_prefix(b"=")) else { return true };
@@ -69,6 +72,19 @@ fn names_another_reason(bytes: &[u8], case: &Case<'_>) -> bool {
         None => ending.trust == Trust::Message,
     }
 }
+
+/// What says how an answer ended.
+const REASONS: &[&[u8]] = &[
+    b"finish_reason",
+    b"refusal",
+    b"stop_reason",
+    b"finishReason",
+    b"stopReason",
+    b"incomplete_details",
+    b"lockReason",
+    b"lock_reason",
+    b"stop_details",
+];
 
 /// How nothing is written behind a key.
 const EMPTY: &[&[u8]] = &[b"null", b"None", b"\"\"", b"''", b"\\\"\\\""];

@@ -1,7 +1,7 @@
 //! `llm.refusal.*`: why, who, what, when, and what it cost.
 
 use super::case::Case;
-use super::{Application, Call, Rule};
+use super::{Application, Call, Rule, failure};
 use crate::refusal::answer::{CategorySource, Content};
 use crate::refusal::dialects::Meaning;
 use crate::refusal::evidence::Evidence;
@@ -69,6 +69,8 @@ fn describe_case<'a>(case: &Case<'a>, rule: Rule, around: &Around) -> Refusal<'a
     let delivery = match rule {
         Rule::ErrorSignature => Delivery::Error,
         _ if around.http_status.is_some_and(|status| status >= 400) => Delivery::Error,
+        // What stands only in the text of an exception came to the caller as one.
+        _ if case.ending.as_ref().is_some_and(|ending| failure::is_sentence(ending.key)) => Delivery::Error,
         _ => Delivery::Success,
     };
     Refusal {
@@ -220,6 +222,7 @@ fn actor(case: &Case<'_>, rule: Rule, by_category: Option<Actor>) -> Actor {
 
 fn side(case: &Case<'_>, rule: Rule) -> Side {
     let by_category = case.categories.iter().map(|word| word.side).find(|side| *side != Side::Unknown);
+    let by_category = by_category.or(case.side);
     let by_stop = || {
         let ending = case.ending.as_ref().filter(|ending| ending.class == Class::Refusal)?;
         ending.stop?.side
