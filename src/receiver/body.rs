@@ -98,6 +98,9 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let mut left = limit;
+    if body.size_hint().lower() > left as u64 {
+        return false;
+    }
     loop {
         match clock.reading(piece(body)).await {
             Ok(Ok(Some(data))) if data.len() <= left => left -= data.len(),

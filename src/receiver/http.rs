@@ -63,7 +63,8 @@ impl<C: Consume> Http<C> {
         // HTTP/2 can reset a stream and still deliver the answer. In HTTP/1 the connection would have to be closed on
         // a peer that is still writing. One that asked first whether to send has not begun.
         let is_sending = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
-        if is_sending && !body::discard(&mut body, self.shared.intake.limit(), &clock).await {
+        let discarded = self.shared.intake.limit().saturating_mul(DISCARDED_LIMITS);
+        if is_sending && !body::discard(&mut body, discarded, &clock).await {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
         response
@@ -130,6 +131,9 @@ impl<C: Consume> Http<C> {
         }
     }
 }
+
+/// How much of a body that is not wanted is read so that its sender sees the answer, in largest bodies.
+const DISCARDED_LIMITS: usize = 4;
 
 /// The encoding in which a request says that it comes.
 fn format(headers: &HeaderMap) -> Option<Format> {
