@@ -1,5 +1,7 @@
 //! OTLP/HTTP over real sockets: what is taken and how it arrives, and every answer to what is not.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
 mod receiver_support;
 
 use bytes::Bytes;
