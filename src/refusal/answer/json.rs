@@ -132,8 +132,8 @@ enum State {
     Angle,
     /// In a container that nobody wants, so many levels in.
     Skip { levels: u64, quote: Option<u8>, escaped: bool },
-    /// The grammar was broken: nothing more is believed.
-    Broken,
+    /// The grammar was broken: nothing more is believed. `inside` a container, what was in it is lost.
+    Broken { inside: bool },
 }
 
 /// What comes next between tokens.
@@ -182,7 +182,7 @@ impl Tokenizer {
                 State::Word => self.word(rest, visitor),
                 State::Angle => self.angle(rest, visitor),
                 State::Skip { levels, quote, escaped } => self.skip(rest, levels, quote, escaped),
-                State::Broken => return,
+                State::Broken { .. } => return,
             };
             rest = rest.get(used..).unwrap_or_default();
         }
@@ -196,7 +196,8 @@ impl Tokenizer {
                 self.end_text(taking, false, visitor);
                 false
             }
-            State::Angle | State::Skip { .. } | State::Broken => false,
+            State::Broken { inside } => !inside,
+            State::Angle | State::Skip { .. } => false,
         };
         self.unwind(visitor);
         *self = Tokenizer { kept: std::mem::take(&mut self.kept), prose: self.prose, ..Tokenizer::default() };
@@ -214,8 +215,11 @@ impl Tokenizer {
     }
 
     fn broken<V: Visitor>(&mut self, visitor: &mut V) {
+        let inside = self.depth > 0;
         self.unwind(visitor);
-        self.state = State::Broken;
+        self.expect = Expect::Value;
+        // In prose, a bracket may be just that.
+        self.state = if self.prose { State::Structure } else { State::Broken { inside } };
     }
 
     /// Reads tokens that are one byte long and the first byte of others.
@@ -605,3 +609,6 @@ fn enum_value(repr: &[u8]) -> Option<&[u8]> {
         _ => Some(name),
     }
 }
+
+#[cfg(test)]
+mod tests;

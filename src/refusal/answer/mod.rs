@@ -1,6 +1,7 @@
 //! Reads a vendor's own answer (JSON, a stream of events, or what an instrumentation made of one), whole, cut off or
 //! in pieces, and keeps only how it ended. No text of the answer is stored.
 
+mod event_stream;
 mod extract;
 mod json;
 mod key;
@@ -19,7 +20,8 @@ use std::fmt;
 pub struct Answer {
     /// Which API's answer this looks like, when its fields tell.
     pub shape: Option<Shape>,
-    /// Stop words in the order found; for several choices or candidates, each one's.
+    /// Stop words in the order found, each once; for several choices or candidates, each one's. A word that says that
+    /// there is none yet (`""`, `"null"`, a status `in_progress`) is among them only when it is the only one.
     pub stops: SmallVec<[StopWord; 2]>,
     /// The words that name a reason for a refusal, with where they stood.
     pub categories: SmallVec<[CategoryWord; 2]>,
@@ -28,9 +30,9 @@ pub struct Answer {
     pub category_null: bool,
     /// A non-empty `refusal` field or a part of type `refusal`: the model declined in words.
     pub refusal_part: bool,
-    /// Whether the answer holds any content that is not a refusal text.
+    /// Whether the answer holds any content that is not a refusal text: text, thinking, a call of a tool, an image.
     pub content: Content,
-    /// A tool or function call is among the content.
+    /// A call of a tool that the caller must answer is among the content.
     pub tool_call: bool,
     /// What was declined, where the vendor tells that without naming a category (Zhipu's `contentFilter[].role`).
     pub side: Option<Side>,

@@ -1,13 +1,17 @@
 //! Reads the bytes of a vendor answer: finds out how they are framed, and has the framing's content tokenized.
 
 use super::Answer;
+use super::event_stream::{self, Base64, Frames};
 use super::extract::{Extractor, Number, Wanted};
 use super::json::{Container, Text, Tokenizer, Visitor, Want};
-use super::sse::{self, Lines, Piece};
+use super::sse::{self, Lines};
 use std::fmt;
 
 /// Texts within texts: the outermost, and two that are entered where answers are known to be wrapped so.
 const LAYERS: usize = 3;
+
+/// How many texts that are there as a whole are read within one another.
+const MAX_NESTED: u8 = 2;
 
 /// Reads one vendor answer in chunks of any size and keeps only how it ended.
 ///
@@ -77,10 +81,15 @@ impl fmt::Debug for Reader {
 
 /// Reads a text that stands as a whole within a value that is being walked.
 pub(super) fn read_nested(text: &[u8], extractor: &mut Extractor) {
+    if extractor.nested >= MAX_NESTED {
+        return;
+    }
+    extractor.nested += 1;
     let mut layer = Layer::default();
     let mut under = Under { extractor, below: &mut [], cut: &mut false };
     layer.feed(text, &mut under);
     layer.finish(&mut under);
+    extractor.nested -= 1;
 }
 
 /// One text, framed somehow.
@@ -88,74 +97,122 @@ pub(super) fn read_nested(text: &[u8], extractor: &mut Extractor) {
 struct Layer {
     framing: Framing,
     tokenizer: Tokenizer,
+    /// The text comes in base64.
+    base64: Option<Base64>,
 }
 
 #[derive(Default)]
 enum Framing {
-    /// Not known yet; the bytes so far.
+    /// Nothing but blanks so far.
     #[default]
     Unknown,
-    /// May become an event stream; the bytes so far.
-    Undecided(Vec<u8>),
+    /// May become server-sent events: the bytes so far.
+    Undecided {
+        start: [u8; sse::LONGEST_FIELD + 1],
+        length: usize,
+    },
     Json,
-    Events(Lines),
+    ServerSentEvents(Lines),
+    AwsEventStream(Box<Frames>),
 }
 
 impl Layer {
     fn in_prose() -> Self {
-        Layer { framing: Framing::Json, tokenizer: Tokenizer::in_prose() }
+        Layer { framing: Framing::Json, tokenizer: Tokenizer::in_prose(), base64: None }
     }
 
     fn feed(&mut self, chunk: &[u8], under: &mut Under<'_>) {
-        match &mut self.framing {
-            Framing::Json => self.tokenizer.feed(chunk, under),
-            Framing::Events(lines) => {
-                let tokenizer = &mut self.tokenizer;
-                lines.feed(chunk, |piece| match piece {
-                    Piece::Data(data) => tokenizer.feed(data, under),
-                    Piece::EndOfData => tokenizer.feed(b"\n", under),
-                    Piece::ErrorEvent => under.extractor.error_event = true,
-                    Piece::EndOfEvent => {
-                        let whole = tokenizer.finish(under);
-                        *under.cut |= !whole;
-                        under.extractor.error_event = false;
-                    }
-                });
-            }
-            Framing::Unknown => {
-                let blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
-                if let Some(start) = chunk.iter().position(|byte| !blank(byte)) {
-                    self.framing = Framing::Undecided(Vec::new());
-                    self.feed(chunk.get(start..).unwrap_or_default(), under);
-                }
-            }
-            Framing::Undecided(start) => {
-                let mut start = std::mem::take(start);
-                start.extend_from_slice(chunk);
-                match sse::is_event_stream(&start) {
-                    None => {
-                        self.framing = Framing::Undecided(start);
-                        return;
-                    }
-                    Some(true) => {
-                        under.extractor.stream = true;
-                        self.framing = Framing::Events(Lines::default());
-                    }
-                    Some(false) => self.framing = Framing::Json,
-                }
-                self.feed(&start, under);
+        match self.base64.take() {
+            None => self.feed_text(chunk, under),
+            Some(mut base64) => {
+                base64.feed(chunk, |text| self.feed_text(text, under));
+                self.base64 = Some(base64);
             }
         }
     }
 
-    /// Ends the text. Tells whether its JSON ended with it.
+    fn feed_text(&mut self, chunk: &[u8], under: &mut Under<'_>) {
+        let tokenizer = &mut self.tokenizer;
+        match &mut self.framing {
+            Framing::Json => tokenizer.feed(chunk, under),
+            Framing::ServerSentEvents(lines) => lines.feed(chunk, |piece| match piece {
+                sse::Piece::Data(data) => tokenizer.feed(data, under),
+                sse::Piece::EndOfData => tokenizer.feed(b"\n", under),
+                sse::Piece::ErrorEvent => under.extractor.error_event = true,
+                sse::Piece::EndOfEvent => under.end_event(tokenizer),
+            }),
+            Framing::AwsEventStream(frames) => frames.feed(chunk, |piece| match piece {
+                event_stream::Piece::Begin { name, error } => under.extractor.begin_event(name, error),
+                event_stream::Piece::Payload(payload) => tokenizer.feed(payload, under),
+                event_stream::Piece::End => {
+                    under.end_event(tokenizer);
+                    under.extractor.end_container(true);
+                }
+            }),
+            Framing::Unknown | Framing::Undecided { .. } => {
+                let rest = self.decide(chunk, under);
+                if !rest.is_empty() {
+                    self.feed_text(rest, under);
+                }
+            }
+        }
+    }
+
+    /// Finds out the framing from the first bytes; gives back those that are still to be read.
+    fn decide<'c>(&mut self, chunk: &'c [u8], under: &mut Under<'_>) -> &'c [u8] {
+        let mut rest = chunk;
+        if let Framing::Unknown = self.framing {
+            // Blanks, and a byte order mark.
+            let blank = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf);
+            let Some(at) = chunk.iter().position(|byte| !blank(byte)) else { return &[] };
+            rest = chunk.get(at..).unwrap_or_default();
+            if rest.first() == Some(&0) {
+                // The first byte of a length under 16 MiB.
+                under.extractor.stream = true;
+                self.framing = Framing::AwsEventStream(Box::default());
+                return rest;
+            }
+            self.framing = Framing::Undecided { start: [0; sse::LONGEST_FIELD + 1], length: 0 };
+        }
+        while let (Framing::Undecided { start, length }, Some((&byte, after))) =
+            (&mut self.framing, rest.split_first())
+        {
+            rest = after;
+            if let Some(place) = start.get_mut(*length) {
+                *place = byte;
+                *length += 1;
+            }
+            let start = *start;
+            let seen = start.get(..*length).unwrap_or_default();
+            let Some(events) = sse::is_event_stream(seen) else { continue };
+            under.extractor.stream |= events;
+            self.framing = if events { Framing::ServerSentEvents(Lines::default()) } else { Framing::Json };
+            self.feed_text(seen, under);
+        }
+        rest
+    }
+
+    /// Ends the text. Tells whether what was framed, and its JSON, ended with it.
     fn finish(&mut self, under: &mut Under<'_>) -> bool {
-        if let Framing::Undecided(start) = &mut self.framing {
-            let start = std::mem::take(start);
-            self.tokenizer.feed(&start, under);
+        let mut whole = true;
+        match &mut self.framing {
+            Framing::Undecided { start, length } => {
+                let start = *start;
+                let length = *length;
+                self.tokenizer.feed(start.get(..length).unwrap_or_default(), under);
+            }
+            Framing::AwsEventStream(frames) => {
+                let tokenizer = &mut self.tokenizer;
+                whole = frames.finish(|_| {
+                    under.end_event(tokenizer);
+                    under.extractor.end_container(false);
+                });
+            }
+            Framing::Unknown | Framing::Json | Framing::ServerSentEvents(_) => {}
         }
         self.framing = Framing::Unknown;
-        self.tokenizer.finish(under)
+        self.base64 = None;
+        whole & self.tokenizer.finish(under)
     }
 }
 
@@ -164,6 +221,15 @@ struct Under<'a> {
     extractor: &'a mut Extractor,
     below: &'a mut [Layer],
     cut: &'a mut bool,
+}
+
+impl Under<'_> {
+    /// Ends one event's text. What is still open in it was cut off.
+    fn end_event(&mut self, tokenizer: &mut Tokenizer) {
+        let whole = tokenizer.finish(self);
+        *self.cut |= !whole;
+        self.extractor.error_event = false;
+    }
 }
 
 impl Visitor for Under<'_> {
@@ -181,9 +247,13 @@ impl Visitor for Under<'_> {
 
     fn begin_string(&mut self) -> Want {
         match self.extractor.want() {
-            Wanted::Json if self.below.is_empty() => Want::Skip,
-            Wanted::Base64 => Want::Skip,
-            wanted => wanted.into(),
+            Wanted::Nothing => Want::Skip,
+            Wanted::Start(limit) => Want::Start(limit),
+            wanted @ (Wanted::Json | Wanted::Base64) => {
+                let Some(layer) = self.below.first_mut() else { return Want::Skip };
+                layer.base64 = (wanted == Wanted::Base64).then(Base64::default);
+                Want::Pieces
+            }
         }
     }
 

@@ -18,6 +18,9 @@ pub enum Piece<'a> {
 /// The fields that a line may begin with.
 const FIELDS: [&[u8]; 4] = [b"data", b"event", b"id", b"retry"];
 
+/// The length of the longest of them.
+pub const LONGEST_FIELD: usize = 5;
+
 /// The state between chunks.
 #[derive(Default)]
 pub struct Lines {

@@ -155,16 +155,17 @@ impl Extractor {
     }
 
     pub(super) fn found_error_message(&mut self, text: Text<'_>) {
-        if text.is_empty() {
+        let message = text.start_str();
+        if message.is_empty() || message == "None" {
             return;
         }
-        let message = text.start_str();
         if let Some(check) = named_check(&message, text.closed && !text.more) {
             self.found_category(CategorySource::ErrorDetail, check, Side::Unknown);
         }
         let kept: Box<str> = cut(&message, MAX_MESSAGE).into();
         self.error().message.get_or_insert(kept);
         if message.trim_start().starts_with('{') {
+            // A gateway's error with the vendor's error for a message.
             super::super::reader::read_nested(message.as_bytes(), self);
         }
     }

@@ -5,7 +5,7 @@ mod facts;
 mod role;
 mod value;
 
-use super::json::{Container, MAX_DEPTH, Text, Want};
+use super::json::{Container, MAX_DEPTH, Text};
 use super::key::Key;
 use super::{Answer, Fallback, Findings, Shape, StopWord};
 use crate::refusal::verdict::Side;
@@ -91,6 +91,8 @@ pub struct Extractor {
     http_status: Option<u16>,
     /// Content was there, but somebody had replaced it.
     masked: bool,
+    /// How many texts within texts are being read, of those that are there as a whole.
+    pub(super) nested: u8,
     /// Something that only a stream has was there.
     pub(super) stream: bool,
     /// The end of a stream was there.
@@ -269,6 +271,20 @@ impl Extractor {
         true
     }
 
+    /// An event begins whose name stands outside of its JSON.
+    pub(super) fn begin_event(&mut self, name: &str, error: bool) {
+        if !self.begin_container(Container::Object) {
+            return;
+        }
+        if error {
+            self.flag(flag::ERROR);
+            self.wait(|waiting| waiting.kind = Some(name.into()));
+            self.set_key(b"error");
+        } else {
+            self.set_key(name.as_bytes());
+        }
+    }
+
     /// The role of a container that begins here, with the marks that its mere presence leaves.
     fn role_of_next(&mut self, container: Container) -> Option<Role> {
         let Some(frame) = self.frames.last() else { return Some(Role::Open) };
@@ -387,16 +403,6 @@ pub(super) enum Wanted {
     Json,
     /// It holds the same in base64.
     Base64,
-}
-
-impl From<Wanted> for Want {
-    fn from(wanted: Wanted) -> Want {
-        match wanted {
-            Wanted::Nothing => Want::Skip,
-            Wanted::Start(limit) => Want::Start(limit),
-            Wanted::Json | Wanted::Base64 => Want::Pieces,
-        }
-    }
 }
 
 /// A number, as exactly as it is known.

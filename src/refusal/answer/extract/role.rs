@@ -17,8 +17,10 @@ pub enum Role {
     Candidate,
     /// An element of a Responses answer's `output`.
     Item,
-    /// Content, or one part of it.
+    /// A part of content.
     Part,
+    /// Content that is no list: an object around one, as Gemini's, or what the model made up.
+    Content,
     /// Calls of tools.
     ToolCalls,
     /// A list of stop words.
@@ -87,12 +89,20 @@ impl Role {
         match self {
             Role::Open | Role::Choice | Role::Candidate => self.of_open_value(key, container, flags),
             Role::Item => match key {
-                Key::Content => Some(Role::Part),
+                Key::Content | Key::Parts if container == Container::Array => Some(Role::Part),
+                Key::ToolCalls => Some(Role::ToolCalls),
+                Key::Message => Some(Role::Open),
+                Key::Choices => Some(Role::Choice),
+                Key::StopDetails => Some(Role::StopDetails),
+                Key::ContentFilterResults => Some(Role::Filters(Side::Output)),
+                _ => None,
+            },
+            Role::Content => match key {
+                Key::Parts => Some(Role::Part),
                 _ => None,
             },
             Role::Part => match key {
                 Key::ToolCalls => Some(Role::ToolCalls),
-                Key::Content | Key::Parts => Some(Role::Part),
                 Key::From => Some(Role::FallbackFrom),
                 Key::To => Some(Role::FallbackTo),
                 Key::Trigger => Some(Role::FallbackTrigger),
@@ -186,6 +196,7 @@ impl Role {
             Key::Candidates => Some(Role::Candidate),
             Key::Output if !object => Some(Role::Item),
             Key::Item => Some(Role::Item),
+            Key::Content if object => Some(Role::Content),
             Key::Content | Key::Parts | Key::ContentBlock => Some(Role::Part),
             Key::ToolCalls => Some(Role::ToolCalls),
             // Beside `finish_reason`, a choice's `stop_reason` is the matched string or token (vLLM).

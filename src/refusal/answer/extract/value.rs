@@ -99,7 +99,8 @@ impl Extractor {
                 Key::Bytes if self.within_chunk() => Wanted::Base64,
                 _ => Wanted::Nothing,
             },
-            (Role::Item, Key::Type | Key::Status) => WORD,
+            (Role::Item, Key::Type | Key::Status | Key::FinishReason | Key::StopReason) => WORD,
+            (Role::Item | Role::Content, Key::Content | Key::Text | Key::Refusal) => TEXT,
             (Role::Part, Key::Type) => WORD,
             (Role::Part, Key::Text | Key::Content | Key::Reasoning | Key::Refusal) => TEXT,
             (Role::StopNames(_), Key::Unified | Key::Raw | Key::Type | Key::Reason) => WORD,
@@ -156,7 +157,8 @@ impl Extractor {
                     self.flag(flag::TEXT);
                 }
             }
-            (Role::Part, _) => self.found_text(text),
+            (Role::Item, Key::Refusal) => self.found_refusal(text),
+            (Role::Part | Role::Content, _) | (Role::Item, Key::Content | Key::Text) => self.found_text(text),
             (Role::Error, Key::Message) => self.found_error_message(text),
             (Role::FilterError(side), _) => self.found_filter_label(text, side),
             _ => self.found_word(text, |this, word| this.set_word(role, key, word)),
@@ -167,6 +169,8 @@ impl Extractor {
     fn set_word(&mut self, role: Role, key: Key, word: &str) {
         match (role, key) {
             (Role::Item, Key::Type) => self.found_item_type(word),
+            (Role::Item, Key::FinishReason) => self.found_stop(StopField::FinishReason, word),
+            (Role::Item, Key::StopReason) => self.found_stop(StopField::StopReason, word),
             (Role::Item, _) => self.item_status = Some(bounded(word.as_bytes())),
             (Role::StopNames(_), Key::Raw) => self.found_stop(StopField::NativeFinishReason, word),
             (Role::StopNames(field), _) => self.found_stop(field, word),
@@ -308,6 +312,9 @@ impl Extractor {
                 self.stream = true;
                 self.ended |= word.ends_with("-end");
             }
+            "content_block_start" | "content_block_delta" | "content_block_stop" | "ping" => {
+                self.stream = true
+            }
             _ if word.starts_with("response.") => {
                 self.stream = true;
                 let end = word.rsplit('.').next().unwrap_or_default();
@@ -317,10 +324,7 @@ impl Extractor {
                 self.flag(flag::TYPED);
                 self.flag(if word.contains("refusal") {
                     flag::REFUSAL
-                } else if word.contains("function_call")
-                    || word.contains("tool_call")
-                    || word.contains("mcp_call")
-                {
+                } else if word.contains("function_call") || word.contains("custom_tool_call") {
                     flag::TOOL
                 } else if word.contains("output_text") || word.contains("audio") {
                     0
@@ -389,6 +393,9 @@ impl Extractor {
             self.flag(flag::FALLBACK);
         } else if names("result") || names("response") {
             // What a tool said.
+        } else if names("server") || names("mcp") {
+            // The vendor calls these tools itself.
+            self.found_content();
         } else if names("tool") || names("function") {
             self.found_tool_call();
         } else if ["image", "audio", "video", "file", "document", "blob", "redacted"].into_iter().any(names) {
@@ -399,8 +406,18 @@ impl Extractor {
         }
     }
 
+    /// The items that the caller must answer; the vendor answers the other calls itself.
     fn found_item_type(&mut self, word: &str) {
-        if word.ends_with("_call") {
+        if matches!(
+            word,
+            "function_call"
+                | "custom_tool_call"
+                | "computer_call"
+                | "local_shell_call"
+                | "shell_call"
+                | "apply_patch_call"
+                | "mcp_approval_request"
+        ) {
             self.found_tool_call();
         }
     }
@@ -483,8 +500,8 @@ impl Extractor {
                 self.value.category_null = true;
             }
             (Role::FallbackTrigger, Key::Category) => self.fallback_part().category = Some(None),
-            (Role::Open | Role::Candidate, Key::Content | Key::Parts) => self.found_place(),
-            (Role::Part, Key::Parts) => self.found_place(),
+            (Role::Open | Role::Candidate | Role::Item, Key::Content | Key::Parts) => self.found_place(),
+            (Role::Content, Key::Parts) => self.found_place(),
             _ => {}
         }
     }
