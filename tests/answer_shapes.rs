@@ -490,3 +490,14 @@ fn categories_of_filters_that_did_not_block_are_none() {
     assert!(lists.categories.iter().all(|category| category.side == Side::Output));
     assert_eq!(lists.stops[0].field, StopField::FinishReason);
 }
+
+#[test]
+fn a_matched_string_beside_a_finish_reason_is_no_stop_word() {
+    for matched in ["\"</s>\"", "128009", "[\"a\"]", "{\"type\":\"refusal\"}"] {
+        let answer = read(&format!(
+            r#"{{"choices":[{{"finish_reason":"stop","stop_reason":{matched},"message":{{"content":"x"}}}}]}}"#
+        ));
+        assert_eq!(stops(&answer), ["FinishReason:stop"]);
+        assert_eq!(answer.shape, Some(Shape::OpenAiChat));
+    }
+}

@@ -21,7 +21,7 @@ pub struct Answer {
     /// Which API's answer this looks like, when its fields tell.
     pub shape: Option<Shape>,
     /// Stop words in the order found, each once; for several choices or candidates, each one's. A word that says that
-    /// there is none yet (`""`, `"null"`, a status `in_progress`) is among them only when it is the only one.
+    /// there is none yet (`""`, `"null"`, a status `in_progress`) is there only when nothing else tells the end.
     pub stops: SmallVec<[StopWord; 2]>,
     /// The words that name a reason for a refusal, with where they stood.
     pub categories: SmallVec<[CategoryWord; 2]>,

@@ -263,26 +263,18 @@ impl Extractor {
     /// Makes the answer, once all that there was has been seen.
     pub(super) fn conclude(mut self, cut: bool) -> Answer {
         self.end_value();
-        if let Some(status) = self.http_status {
-            if status >= 400 {
-                self.answer.error.get_or_insert_default();
-            }
-            if let Some(error) = &mut self.answer.error {
-                error.status.get_or_insert(status);
-            }
+        if let Some(status) = self.http_status.filter(|status| *status >= 400) {
+            self.error().status.get_or_insert(status);
         }
         let mut answer = self.answer;
         let stopped = !answer.stops.is_empty();
         let streamed = self.stream || self.candidate_values > 1;
         let unfinished = streamed && !self.ended && !stopped && answer.error.is_none();
         answer.incomplete = cut || unfinished;
-        if let (false, Some(placeholder)) = (stopped, self.placeholder) {
-            answer.stops.push(placeholder);
-        }
-        if let (true, false, Some(word)) = (answer.stops.is_empty(), answer.incomplete, self.item_status)
-            && answer.error.is_none()
-        {
-            answer.stops.push(StopWord { field: StopField::Status, word });
+        if !stopped && answer.error.is_none() {
+            let item_status = self.item_status.filter(|_| !answer.incomplete);
+            let of_item = item_status.map(|word| StopWord { field: StopField::Status, word });
+            answer.stops.extend(self.placeholder.or(of_item));
         }
         let named = answer.categories.iter().any(|category| category.source == CategorySource::StopDetails);
         let null = answer.category_null || (!stopped && !answer.incomplete && self.null_elsewhere);
