@@ -7,7 +7,7 @@ use super::model::{
     MemoryLimiter, OtlpGrpcExporter, OtlpHttpExporter, OtlpReceiver, Processor, QueueBatch, Receiver,
     RefusalProcessor, Retry, Secret, SendingQueue, ServerTls, Sizer,
 };
-use super::node::{Node, Path, Value};
+use super::node::{Expansion, Node, Path, Value};
 use http::{HeaderName, HeaderValue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -213,7 +213,10 @@ impl Checker<'_> {
         for (name, value) in headers {
             let header = path.keys(["headers", name]);
             if HeaderName::from_bytes(name.as_bytes()).is_err() {
-                self.invalid(&header, "this is no name of a header");
+                let reason = "this is no name of a header".to_owned();
+                let place = self.tree.place(&header);
+                self.findings
+                    .error(Diagnostic::at(&place, Problem::Invalid { path: header.clone(), reason }));
             }
             if HeaderValue::from_str(value.reveal()).is_err() {
                 self.invalid(&header, "the value has characters that a header cannot carry");
@@ -455,7 +458,12 @@ impl Checker<'_> {
     fn target(&mut self, endpoint: &str, check: fn(&str) -> Result<(), String>, path: &Path) {
         match endpoint {
             "" if self.findings.has_misspelling_of(path) => {}
-            "" => self.invalid(path, "must not be empty: where should data go?"),
+            "" => match self.tree.find(path).and_then(|node| node.expansion.as_ref()) {
+                Some(Expansion { reference, .. }) => {
+                    self.invalid(path, &format!("must not be empty, and {reference} is"));
+                }
+                None => self.invalid(path, "must not be empty: where should data go?"),
+            },
             endpoint => self.address(path, check(endpoint)),
         }
     }

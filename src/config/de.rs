@@ -5,7 +5,7 @@
 
 use super::diagnostic::{Diagnostic, Findings, Problem};
 use super::model::Secret;
-use super::node::{Map, Node, Path, Scalar, Value};
+use super::node::{Expansion, Map, Node, Path, Scalar, Value};
 use super::source::Origin;
 use super::yaml;
 use serde::de::{
@@ -230,6 +230,11 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.node.value {
             Value::Null => Err(Error::new(Fault::Null).at(self.node, &self.path)),
+            Value::Scalar(Scalar { text, .. })
+                if self.node.expansion.is_none() && !self.path.holds_secrets() =>
+            {
+                Err(self.wrong_type(&format!("a list such as [{text}]")))
+            }
             Value::Scalar(_) | Value::Map(_) => Err(self.wrong_type("a list")),
             Value::List(list) => {
                 let (node, path) = (self.node, self.path.clone());
@@ -331,8 +336,10 @@ impl<'de> MapAccess<'de> for Entries<'de> {
             return Err(de::Error::custom("a value was asked for before its key"));
         };
         let path = self.parent.path.key(name);
-        let origin = if matches!(node.value, Value::Null) { origin } else { &node.origin };
-        seed.deserialize(self.parent.below(node, path.clone())).map_err(|error| error.at_place(origin, &path))
+        seed.deserialize(self.parent.below(node, path.clone())).map_err(|error| match &node.value {
+            Value::Null => error.at_place(origin, &path),
+            Value::Scalar(_) | Value::List(_) | Value::Map(_) => error.at(node, &path),
+        })
     }
 }
 
@@ -452,8 +459,7 @@ impl Error {
             (Value::Scalar(scalar), _) if path.holds_secrets() => {
                 Some((scalar.text.clone(), Secret::REDACTED.to_owned()))
             }
-            // Shorter texts are no secrets, and could stand in a message by chance.
-            (Value::Scalar(scalar), Some(expansion)) if scalar.text.len() >= 8 => {
+            (Value::Scalar(scalar), Some(expansion)) if may_be_secret(&scalar.text) => {
                 Some((scalar.text.clone(), expansion.reference.clone()))
             }
             _ => None,
@@ -532,21 +538,29 @@ fn owned(words: &[&str]) -> Vec<String> {
 }
 
 fn describe(node: &Node, path: &Path) -> String {
-    let what = match &node.value {
-        Value::Null => "nothing".to_owned(),
-        Value::List(_) => "a list".to_owned(),
-        Value::Map(_) => "a map".to_owned(),
-        Value::Scalar(_) if path.holds_secrets() => "a text".to_owned(),
-        Value::Scalar(Scalar { text, plain: true }) => text.clone(),
-        Value::Scalar(Scalar { text, plain: false }) if is_typed(text) && node.expansion.is_none() => {
+    match (&node.value, &node.expansion) {
+        (Value::Null, _) => "nothing".to_owned(),
+        (Value::List(_), _) => "a list".to_owned(),
+        (Value::Map(_), _) => "a map".to_owned(),
+        (Value::Scalar(_), _) if path.holds_secrets() => "a text".to_owned(),
+        (Value::Scalar(Scalar { text, .. }), Some(Expansion { reference, .. })) if may_be_secret(text) => {
+            format!("what {reference} brings")
+        }
+        (Value::Scalar(Scalar { text, .. }), Some(Expansion { reference, .. })) => {
+            format!("{text:?}, which {reference} brings")
+        }
+        (Value::Scalar(Scalar { text, plain: true }), None) => text.clone(),
+        (Value::Scalar(Scalar { text, plain: false }), None) if is_typed(text) => {
             format!("the text {text:?} (leave out the quotes)")
         }
-        Value::Scalar(Scalar { text, plain: false }) => format!("the text {text:?}"),
-    };
-    match &node.expansion {
-        None => what,
-        Some(expansion) => format!("{what} from {}", expansion.reference),
+        (Value::Scalar(Scalar { text, plain: false }), None) => format!("the text {text:?}"),
     }
+}
+
+/// Whether a text from outside the configuration is kept out of messages. Shorter ones are no secrets, and could stand
+/// in a message by chance.
+fn may_be_secret(text: &str) -> bool {
+    text.len() >= 8
 }
 
 fn boolean(text: &str) -> Option<bool> {

@@ -110,10 +110,11 @@ impl Node {
         place.clone()
     }
 
-    /// The place of the value at `path`, or of the nearest thing above it that was written.
+    /// The place of the value at `path` if it is one word or list, else of its key.
     pub fn value_place(&self, path: &Path) -> Origin {
         match self.find(path) {
-            Some(node) if !matches!(node.value, Value::Null) => node.origin.clone(),
+            Some(Node { value: Value::Scalar(_) | Value::List(_), origin, .. }) => origin.clone(),
+            Some(Node { value: Value::Null, origin, expansion: Some(_) }) => origin.clone(),
             _ => self.place(path),
         }
     }

@@ -240,7 +240,7 @@ mod tests {
         let root = parse("a:\n  b: [one, \"two\"]\n  c: |\n    text\n").unwrap();
         let place = |path: &super::super::node::Path| root.value_place(path).to_string();
         let a = super::super::node::Path::of(["a"]);
-        assert_eq!(place(&a), "f:2:3");
+        assert_eq!(place(&a.key("b")), "f:2:6");
         assert_eq!(root.place(&a).to_string(), "f:1:1");
         assert_eq!(place(&a.key("b").index(1)), "f:2:12");
         assert_eq!(place(&a.key("c")), "f:4:5");

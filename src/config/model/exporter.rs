@@ -83,6 +83,8 @@ pub struct OtlpHttpExporter {
     pub metrics_endpoint: Option<String>,
     /// TLS towards the backend.
     pub tls: ClientTls,
+    /// What a request's body is.
+    pub encoding: HttpEncoding,
     /// How a request is compressed.
     pub compression: Compression,
     /// `compression_params.level`; none means the encoding's default.
@@ -111,6 +113,7 @@ impl Default for OtlpHttpExporter {
             logs_endpoint: None,
             metrics_endpoint: None,
             tls: ClientTls::default(),
+            encoding: HttpEncoding::Proto,
             compression: Compression::Gzip,
             compression_level: None,
             timeout: Duration::from_secs(30),
@@ -150,6 +153,14 @@ pub enum Verbosity {
     Normal,
     /// Everything, message content too.
     Detailed,
+}
+
+/// `exporters.otlp_http.encoding`. The Collector has `json` too, which costs every backend more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HttpEncoding {
+    /// Protobuf.
+    Proto,
 }
 
 /// `compression` of an exporter.

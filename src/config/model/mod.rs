@@ -12,8 +12,8 @@ mod security;
 mod service;
 
 pub use exporter::{
-    ClientKeepalive, Compression, DebugExporter, Exporter, OtlpGrpcExporter, OtlpHttpExporter, QueueBatch,
-    Retry, SendingQueue, Sizer, Verbosity,
+    ClientKeepalive, Compression, DebugExporter, Exporter, HttpEncoding, OtlpGrpcExporter, OtlpHttpExporter,
+    QueueBatch, Retry, SendingQueue, Sizer, Verbosity,
 };
 pub use extension::{BearerTokenAuth, Extension, FileStorage, HealthCheck, RefusalApi};
 pub use processor::{Batch, LabelLimits, MemoryLimiter, Processor, RefusalProcessor};

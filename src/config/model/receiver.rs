@@ -84,7 +84,6 @@ pub struct HttpServer {
     /// Host and port to listen on.
     pub endpoint: String,
     /// `tls`; none means plain text.
-    #[serde(deserialize_with = "present")]
     pub tls: Option<ServerTls>,
     /// `auth`; none means that everybody may send.
     pub auth: Option<Authentication>,
@@ -167,7 +166,6 @@ impl From<OtlpReceiver> for OtlpReceiverKeys {
 struct GrpcServerKeys {
     endpoint: String,
     transport: Transport,
-    #[serde(deserialize_with = "present")]
     tls: Option<ServerTls>,
     auth: Option<Authentication>,
     #[serde(with = "mebibytes")]
