@@ -113,22 +113,25 @@ impl Bisection {
         self.is_any_delivered = true;
     }
 
-    /// A part was refused: its halves, if it makes sense to try them.
-    pub fn refused(&mut self, part: &Payload, reason: RejectReason) -> Option<[Payload; 2]> {
+    /// A part was refused: whether it may come to a cut, once all parts of its size have been tried.
+    pub fn refused(&mut self, part: &Payload, reason: RejectReason) -> bool {
         match reason {
             RejectReason::TooLarge => {}
             RejectReason::Invalid | RejectReason::Permanent => {
                 self.refusals = self.refusals.saturating_add(1);
-                if !self.is_any_delivered && self.refusals >= WHOLE_HALVES_QUARTERS_EIGHTHS {
-                    return None;
-                }
             }
             // The call is refused, whatever is in it.
             RejectReason::PartialSuccess | RejectReason::Unauthorized | RejectReason::Unsupported => {
-                return None;
+                return false;
             }
         }
-        if self.cuts >= MOST_CUTS {
+        part.items > 1
+    }
+
+    /// The halves of a part that was refused, if it still makes sense to try them.
+    pub fn cut(&mut self, part: &Payload) -> Option<[Payload; 2]> {
+        let is_hopeless = !self.is_any_delivered && self.refusals >= WHOLE_HALVES_QUARTERS_EIGHTHS;
+        if is_hopeless || self.cuts >= MOST_CUTS {
             return None;
         }
         self.cuts = self.cuts.saturating_add(1);

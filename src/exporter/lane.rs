@@ -98,38 +98,53 @@ impl Lane {
     /// parts. The last thing that went wrong is the result.
     async fn send_in_parts(&self, payload: Payload, flight: &mut Flight) -> Result<(), Undelivered> {
         let start = Instant::now();
-        let mut parts = match self.queue.as_ref().and_then(|queue| queue.batch()) {
+        let mut untried = match self.queue.as_ref().and_then(|queue| queue.batch()) {
             Some(limits) => batch::within(payload, limits),
             None => VecDeque::from([payload]),
         };
+        let mut refused = VecDeque::new();
         let mut bisection = Bisection::default();
         let mut result = Ok(());
-        while let Some(part) = parts.pop_front() {
-            let ending = self.sender.send(&part, start).await;
-            if let Ending::Rejected { reason, .. } = &ending
-                && let Some(halves) = bisection.refused(&part, *reason)
-            {
-                parts.extend(halves);
-                continue;
+        loop {
+            let (part, ending) = if let Some(part) = untried.pop_front() {
+                let ending = self.sender.send(&part, start).await;
+                if let Ending::Rejected { reason, .. } = &ending
+                    && bisection.refused(&part, *reason)
+                {
+                    refused.push_back((part, ending));
+                    continue;
+                }
+                (part, ending)
+            } else if let Some((part, refusal)) = refused.pop_front() {
+                if let Some(halves) = bisection.cut(&part) {
+                    untried.extend(halves);
+                    continue;
+                }
+                (part, refusal)
+            } else {
+                return result;
+            };
+            if matches!(ending, Ending::Delivered { .. }) {
+                bisection.delivered();
             }
-            let is_last = parts.is_empty();
-            match &ending {
-                Ending::Delivered { rejected } => {
-                    bisection.delivered();
-                    flight.delivered(&part, *rejected, is_last);
-                }
-                Ending::Rejected { reason, failure } => {
-                    self.sender.log.rejected(&part, *reason, failure);
-                    flight.rejected(&part, *reason, is_last);
-                }
-                Ending::GivenUp { reason, why, .. } => {
-                    self.sender.log.dropped(part.items, *reason, why);
-                    flight.dropped(&part, *reason, is_last);
-                }
-            }
+            self.settle(&part, &ending, flight, untried.is_empty() && refused.is_empty());
             result = ending.answer(&part).and(result);
         }
-        result
+    }
+
+    /// Accounts for a part, and tells when it is lost.
+    fn settle(&self, part: &Payload, ending: &Ending, flight: &mut Flight, is_last: bool) {
+        match ending {
+            Ending::Delivered { rejected } => flight.delivered(part, *rejected, is_last),
+            Ending::Rejected { reason, failure } => {
+                self.sender.log.rejected(part, *reason, failure);
+                flight.rejected(part, *reason, is_last);
+            }
+            Ending::GivenUp { reason, why, .. } => {
+                self.sender.log.dropped(part.items, *reason, why);
+                flight.dropped(part, *reason, is_last);
+            }
+        }
     }
 
     /// Sends at once. What is not delivered was never accepted: it is still the sender's.

@@ -4,10 +4,10 @@
 #![allow(dead_code)] // Each test takes what it needs.
 
 use bytes::{Bytes, BytesMut};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Frame;
-use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -88,6 +88,8 @@ pub enum Answer {
     ReadSlowly(Duration),
     /// Accepted after so much time.
     After(Duration),
+    /// What this says to the message.
+    By(fn(&[u8]) -> Answer),
 }
 
 impl Answer {
@@ -251,7 +253,7 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl Stream for TcpStream {}
 impl Stream for tokio_rustls::server::TlsStream<TcpStream> {}
 
-type Body = BoxBody<Bytes, io::Error>;
+type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 async fn answer(
     request: Request<Incoming>,
@@ -268,16 +270,21 @@ async fn answer(
     let body = read(body, pause).await?;
     let content_type = head.headers.get("content-type").map(|value| value.to_str().unwrap().to_owned());
     let is_grpc = content_type.is_some_and(|value| value.starts_with("application/grpc"));
-    shared.requests.lock().unwrap().push(Recorded {
+    let mut request = Recorded {
         is_grpc,
         version: head.version,
         path: head.uri.path_and_query().unwrap().to_string(),
         authority: head.uri.authority().map(ToString::to_string),
         headers: head.headers,
         body,
-        answer: answer.clone(),
+        answer,
         at: Instant::now(),
-    });
+    };
+    if let Answer::By(judge) = request.answer {
+        request.answer = judge(&request.message());
+    }
+    let answer = request.answer.clone();
+    shared.requests.lock().unwrap().push(request);
     shared.changed.notify_waiters();
     match answer {
         Answer::Accept | Answer::ReadSlowly(_) => Ok(success(is_grpc, 0, "")),
@@ -305,14 +312,16 @@ async fn answer(
             }
             Ok(response.body(full(body.into())).unwrap())
         }
-        Answer::Hang => std::future::pending().await,
+        Answer::Hang | Answer::By(_) => std::future::pending().await,
         Answer::Reset => {
-            let frames = [
-                Ok(Frame::data(Bytes::from_static(b"\0\0\0"))),
-                Err(io::Error::from(io::ErrorKind::ConnectionReset)),
-            ];
+            let beginning = stream::iter([Ok(Frame::data(Bytes::from_static(b"\0\0\0")))]);
+            let frames = beginning.chain(stream::once(async {
+                // Until the beginning has been sent.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Err(io::Error::from(io::ErrorKind::ConnectionReset))
+            }));
             let content_type = if is_grpc { "application/grpc" } else { "application/x-protobuf" };
-            let body = BodyExt::boxed(StreamBody::new(stream::iter(frames)));
+            let body = BodyExt::boxed_unsync(StreamBody::new(frames));
             Ok(Response::builder().header("content-type", content_type).body(body).unwrap())
         }
         Answer::Disconnect => {
@@ -352,7 +361,7 @@ fn success(is_grpc: bool, rejected: i64, message: &str) -> Response<Body> {
 
 fn grpc(message: Bytes, trailers: HeaderMap) -> Response<Body> {
     let frames = [Ok(Frame::data(message)), Ok(Frame::trailers(trailers))];
-    let body = BodyExt::boxed(StreamBody::new(stream::iter(frames)));
+    let body = BodyExt::boxed_unsync(StreamBody::new(stream::iter(frames)));
     Response::builder().header("content-type", "application/grpc").body(body).unwrap()
 }
 
@@ -365,5 +374,5 @@ fn trailers_only(status: tonic::Status) -> Response<Body> {
 }
 
 fn full(bytes: Bytes) -> Body {
-    Full::new(bytes).map_err(|never| match never {}).boxed()
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
