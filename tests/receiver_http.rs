@@ -163,6 +163,67 @@ async fn an_unknown_compression_is_answered_with_those_that_are_known() {
 }
 
 #[tokio::test]
+async fn json_is_taken_as_the_protobuf_that_it_says() {
+    let stage = Setup::default().start().await;
+    let json = br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"chat","unknown":1}]}]}]}"#;
+    let named = spans_of([opentelemetry_proto::tonic::trace::v1::Span {
+        name: "chat".to_owned(),
+        ..Default::default()
+    }]);
+    for headers in [
+        vec![JSON],
+        vec![("content-type", "application/json; charset=utf-8")],
+        vec![("content-type", "Application/JSON"), ("content-encoding", "gzip")],
+    ] {
+        let body = if headers.len() == 2 { gzip(json) } else { json.to_vec() };
+        let answer = send(&stage, sized(&body, &headers)).await;
+        assert_eq!(answer.head.status, StatusCode::OK, "{answer:?}");
+        assert_eq!(answer.head.headers["content-type"], "application/json");
+        assert_eq!(answer.body, &br#"{"partialSuccess":{}}"#[..]);
+        let taken = stage.fake.taken();
+        assert_eq!(taken[0].message.as_slice(), named, "{headers:?}");
+        assert_eq!(taken[0].arrived, None, "the body that came is no protobuf");
+        assert_eq!(stage.budget.used(), named.len() + 5);
+    }
+    let answer = send(&stage, sized(b"{}", &[JSON])).await;
+    assert_eq!(answer.head.status, StatusCode::OK);
+    assert_eq!(stage.account(Transport::Http, Signal::Traces).accepted.items, 3);
+    stage.assert_budget_is_free().await;
+}
+
+#[tokio::test]
+async fn broken_json_is_told_where_and_nothing_of_it_is_repeated() {
+    let stage = Setup::default().start().await;
+    for (body, text) in [
+        (&b""[..], "malformed JSON: invalid JSON at line 1 column 0"),
+        (b"{\n\"secret", "malformed JSON: invalid JSON at line 2 column 7"),
+        (
+            br#"{"resourceSpans":"secret"}"#,
+            "malformed JSON: resourceSpans must be a list, at line 1 column 25",
+        ),
+    ] {
+        let answer = send(&stage, sized(body, &[JSON])).await;
+        assert_eq!(answer.head.status, StatusCode::BAD_REQUEST);
+        assert_eq!(json_status(&answer), (3, text.to_owned()));
+    }
+    assert_eq!(stage.account(Transport::Http, Signal::Traces).malformed_requests, 3);
+}
+
+#[tokio::test]
+async fn json_has_a_limit_of_its_own_because_it_may_grow() {
+    let stage = Setup { budget: 10 * MIB, ..Setup::default() }.start().await;
+    let json = |len: usize| format!(r#"{{"x":"{}"}}"#, "y".repeat(len - 8)).into_bytes();
+    assert_eq!(send(&stage, sized(&json(2 * MIB), &[JSON])).await.head.status, StatusCode::OK);
+    let answer = send(&stage, sized(&json(2 * MIB + 1), &[JSON])).await;
+    assert_eq!(answer.head.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(json_status(&answer).1, "the request is larger than 2097152 bytes");
+    let _most = stage.budget.acquire(6 << 20).await;
+    let answer = send(&stage, sized(&json(MIB), &[JSON])).await;
+    assert_eq!(answer.head.status, StatusCode::SERVICE_UNAVAILABLE, "it may need four more");
+    assert_eq!(answer.head.headers["retry-after"], "1");
+}
+
+#[tokio::test]
 async fn another_method_or_content_type_is_told_so() {
     let stage = Setup::default().start().await;
     for method in ["GET", "PUT", "OPTIONS", "DELETE"] {

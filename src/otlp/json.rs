@@ -50,9 +50,12 @@ pub enum JsonError {
     },
 }
 
-/// The request that `json` says, as protobuf. Unknown fields are ignored, as the specification wants.
-///
-/// The result takes at most four times the memory of the text (a list of numbers, `0,0,0`), and usually half of it.
+/// How many times the memory of the text a request takes at most, while it is read and afterwards: a list of numbers,
+/// `0,0,0`. Usually it is half of it.
+pub const MAX_GROWTH: usize = 4;
+
+/// The request that `json` says, as protobuf, of at most [`MAX_GROWTH`] times the text's length. Unknown fields are
+/// ignored, as the specification wants.
 pub fn decode(signal: Signal, json: &[u8]) -> Result<Message, JsonError> {
     read::read(schema::request(signal), json)
 }

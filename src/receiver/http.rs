@@ -1,7 +1,7 @@
 //! OTLP/HTTP: a POST of protobuf or JSON to one path per signal, over HTTP/1 or HTTP/2.
 
-use crate::otlp::Signal;
-use crate::payload::{Compressed, Consume, Message};
+use crate::otlp::{Signal, json};
+use crate::payload::{Compressed, Consume, GRPC_PREFIX, Message, Permit};
 use crate::receiver::body;
 use crate::receiver::connection::Handle;
 use crate::receiver::inflate::Codec;
@@ -90,7 +90,7 @@ impl<C: Consume> Http<C> {
         }
         let intake = &self.shared.intake;
         let received = match intake.offer(*signal) {
-            Ok(()) => self.receive(&head.headers, format, body, clock).await,
+            Ok(()) => self.receive(*signal, &head.headers, format, body, clock).await,
             Err(error) => Err(error),
         };
         intake.take(*signal, received).await
@@ -98,6 +98,7 @@ impl<C: Consume> Http<C> {
 
     async fn receive<B>(
         &self,
+        signal: Signal,
         headers: &HeaderMap,
         format: Option<Format>,
         body: &mut B,
@@ -107,7 +108,7 @@ impl<C: Consume> Http<C> {
         B: Body<Data = Bytes> + Unpin,
     {
         let intake = &self.shared.intake;
-        let format = format.ok_or(Error::ContentType("application/x-protobuf"))?;
+        let format = format.ok_or(Error::ContentType("application/x-protobuf, application/json"))?;
         let codec = codec(headers)?;
         let limit = intake.limit();
         let (bytes, mut permit) = match body.size_hint().exact().map(usize::try_from) {
@@ -127,10 +128,32 @@ impl<C: Consume> Http<C> {
         };
         match format {
             Format::Protobuf => Ok(Received { message: Message::Bare(plain), arrived, permit }),
-            Format::Json => Err(Error::ContentType("application/x-protobuf")),
+            Format::Json => self.decode_json(signal, plain, permit).await,
+        }
+    }
+
+    async fn decode_json(&self, signal: Signal, json: Bytes, mut permit: Permit) -> Result<Received, Error> {
+        let admission = self.shared.intake.admission();
+        let limit = self.shared.intake.limit().min(admission.budget().capacity() / (1 + json::MAX_GROWTH));
+        if json.len() > limit {
+            return Err(Error::TooLarge { limit });
+        }
+        permit.merge(admission.now(json.len().saturating_mul(json::MAX_GROWTH))?);
+        let is_long = json.len() > LONG_JSON;
+        let decode = move || -> Result<Received, Error> {
+            let message = json::decode(signal, &json)?;
+            permit.shrink_to(message.len().saturating_add(GRPC_PREFIX));
+            Ok(Received { message, arrived: None, permit })
+        };
+        match is_long {
+            true => tokio::task::spawn_blocking(decode).await.map_err(|_| Error::Disconnected)?,
+            false => decode(),
         }
     }
 }
+
+/// Longer texts are read beside the workers, which have other requests to serve.
+const LONG_JSON: usize = 1 << 20;
 
 /// How much of a body that is not wanted is read so that its sender sees the answer, in largest bodies.
 const DISCARDED_LIMITS: usize = 4;

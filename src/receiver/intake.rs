@@ -98,7 +98,9 @@ impl<C: Consume> Intake<C> {
         if let Some((_, account)) = self.accounts.iter().find(|(s, _)| *s == signal) {
             match &outcome {
                 Ok(()) => account.accepted(items),
-                Err(Error::Refused(Refused::Malformed(_)) | Error::Inflate { .. }) => account.malformed(),
+                Err(Error::Refused(Refused::Malformed(_)) | Error::Inflate { .. } | Error::Json(_)) => {
+                    account.malformed()
+                }
                 Err(Error::Refused(_) | Error::OverBudget) => account.refused(items),
                 Err(_) => account.failed(items),
             }

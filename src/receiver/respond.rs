@@ -1,6 +1,7 @@
 //! The one place that turns facts about a request into what gRPC and HTTP call them.
 
 use crate::otlp::Signal;
+use crate::otlp::json::JsonError;
 use crate::payload::Refused;
 use crate::receiver::inflate::{Broken, Codec};
 use bytes::Bytes;
@@ -64,6 +65,9 @@ pub enum Error {
         /// What is wrong with it.
         broken: Broken,
     },
+    /// The body is not the JSON of an export request.
+    #[error("malformed JSON: {0}")]
+    Json(#[from] JsonError),
     /// The memory budget is used up; the sender may come back.
     #[error("too many bytes of requests are in memory, try again")]
     OverBudget,
@@ -111,7 +115,7 @@ impl Error {
             Error::TooLarge { .. } | Error::Refused(Refused::LargerThanQueue { .. }) => {
                 for_good(Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE)
             }
-            Error::Inflate { .. } | Error::Refused(Refused::Malformed(_)) => {
+            Error::Inflate { .. } | Error::Json(_) | Error::Refused(Refused::Malformed(_)) => {
                 for_good(Code::InvalidArgument, StatusCode::BAD_REQUEST)
             }
             Error::ReadTimeout(_) => for_good(Code::DeadlineExceeded, StatusCode::REQUEST_TIMEOUT),

@@ -9,6 +9,8 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use refusal_collector::config::ComponentId;
 use refusal_collector::config::model::{GrpcServer, HttpServer, OtlpReceiver};
 use refusal_collector::otlp::{Signal, splice};
@@ -277,15 +279,18 @@ pub async fn http1_connect(address: SocketAddr) -> http1::SendRequest<Pieces> {
 
 /// An export request with `spans` spans whose names have `name` bytes each.
 pub fn spans(spans: usize, name: usize) -> Vec<u8> {
-    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
     let span = |i: usize| Span {
         trace_id: vec![1; 16],
         span_id: (i as u64 + 1).to_be_bytes().to_vec(),
         name: "x".repeat(name),
         ..Span::default()
     };
-    let scope_spans = vec![ScopeSpans { spans: (0..spans).map(span).collect(), ..ScopeSpans::default() }];
+    spans_of((0..spans).map(span))
+}
+
+/// An export request with these spans.
+pub fn spans_of(spans: impl IntoIterator<Item = Span>) -> Vec<u8> {
+    let scope_spans = vec![ScopeSpans { spans: spans.into_iter().collect(), ..ScopeSpans::default() }];
     let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
     prost::Message::encode_to_vec(&ExportTraceServiceRequest { resource_spans })
 }

@@ -1,7 +1,7 @@
 //! JSON text to wire form, in one pass.
 
 use super::schema::{Field, Kind, Message, Rule};
-use super::{JsonError, MAX_NESTING};
+use super::{JsonError, MAX_GROWTH, MAX_NESTING};
 use crate::otlp::wire::{put_varint, varint_len};
 use crate::payload::{self, GRPC_PREFIX};
 use base64::Engine;
@@ -13,12 +13,10 @@ use std::fmt;
 
 /// Reads the text of a `request`.
 pub(super) fn read(request: &'static Message, json: &[u8]) -> Result<payload::Message, JsonError> {
-    let mut writer = Writer {
-        out: vec![0; GRPC_PREFIX],
-        nesting: 0,
-        wanted: ("the request", "an object"),
-        too_deep: false,
-    };
+    // All at once, so that it never moves; what is not written to is not touched, and given back at the end.
+    let mut out = Vec::with_capacity(json.len().saturating_mul(MAX_GROWTH).saturating_add(GRPC_PREFIX));
+    out.extend([0; GRPC_PREFIX]);
+    let mut writer = Writer { out, nesting: 0, wanted: ("the request", "an object"), too_deep: false };
     let mut text = serde_json::Deserializer::from_slice(json);
     let read =
         Content { writer: &mut writer, message: request }.deserialize(&mut text).and_then(|()| text.end());
@@ -39,6 +37,7 @@ struct Writer {
 
 impl Writer {
     fn finish(mut self) -> payload::Message {
+        self.out.shrink_to_fit();
         let len = self.out.len().saturating_sub(GRPC_PREFIX);
         match (u32::try_from(len), self.out.get_mut(1..GRPC_PREFIX)) {
             (Ok(len), Some(prefix)) => {
