@@ -44,7 +44,7 @@ pub fn cluster(sightings: &[Sighting]) -> Clusters {
     joiner.join_by_request();
     let mut spans = joiner.join_by_span();
     joiner.join_parents(&mut spans);
-    joiner.join_agents();
+    joiner.join_agents(&mut spans);
     joiner.finish(&spans)
 }
 
@@ -63,11 +63,11 @@ struct Joiner<'a> {
 struct SpanBucket {
     /// Of each kind of cluster (see [`Sighting::ids`]) the heaviest sighting.
     heaviest: [Option<u32>; 4],
-    /// The heaviest that is a span.
-    span: Option<u32>,
+    /// The heaviest that speaks for the span.
+    itself: Option<u32>,
     /// The child that is the same response.
     child: Option<u32>,
-    /// Whether a child was known to be the same response anyway.
+    /// Whether a child, or a call of an agent, is the same response anyway.
     has_joined_child: bool,
 }
 
@@ -200,8 +200,8 @@ impl<'a> Joiner<'a> {
             }
             let ids = ids_of.get(root as usize).copied().unwrap_or_default();
             let Some(bucket) = index.bucket(sighting.keys.span, &mut buckets) else { continue };
-            if sighting.is_span {
-                bucket.span = self.heavier(bucket.span, i);
+            if sighting.speaks_for_span() {
+                bucket.itself = self.heavier(bucket.itself, i);
             }
             let Some(heaviest) = bucket.heaviest.get_mut(ids as usize) else { continue };
             if let (0, Some(same)) = (ids, *heaviest) {
@@ -225,18 +225,19 @@ impl<'a> Joiner<'a> {
     fn join_parents(&mut self, spans: &mut SpanBuckets) {
         for (i, sighting) in self.each() {
             let keys = &sighting.keys;
-            if !sighting.is_span || keys.parent == 0 || keys.parent == keys.span {
+            if keys.parent == 0 {
                 continue;
             }
             let Some(bucket) = spans.of(keys.parent) else { continue };
-            let Some(parent) = bucket.span else { continue };
+            let Some(parent) = bucket.itself else { continue };
             if self.root(parent) == self.root(i) {
                 bucket.has_joined_child = true;
             }
             bucket.child = self.likelier(parent, bucket.child, i);
         }
         for bucket in &spans.buckets {
-            if let (Some(parent), Some(child), false) = (bucket.span, bucket.child, bucket.has_joined_child) {
+            if let (Some(parent), Some(child), false) = (bucket.itself, bucket.child, bucket.has_joined_child)
+            {
                 self.join(parent, child);
             }
         }
@@ -254,7 +255,7 @@ impl<'a> Joiner<'a> {
     }
 
     /// An agent without a call below it is the same response as one of the calls of its trace.
-    fn join_agents(&mut self) {
+    fn join_agents(&mut self, spans: &mut SpanBuckets) {
         if self.sightings.iter().all(|sighting| sighting.leaf) {
             return;
         }
@@ -296,6 +297,9 @@ impl<'a> Joiner<'a> {
             if let Some(covered) = self.covered.get_mut(i as usize) {
                 *covered = true;
             }
+            if let Some(bucket) = spans.of(sighting.keys.span) {
+                bucket.has_joined_child = true;
+            }
         }
     }
 
@@ -305,7 +309,7 @@ impl<'a> Joiner<'a> {
             return Clusters { members: self.above, ends: (1..=count).collect(), covered: self.covered };
         }
         for (i, sighting) in self.each() {
-            let has_child = sighting.is_span
+            let has_child = sighting.speaks_for_span()
                 && spans.get(sighting.keys.span).is_some_and(|b| b.has_joined_child || b.child.is_some());
             if let (true, Some(covered)) = (has_child, self.covered.get_mut(i as usize)) {
                 *covered = true;
@@ -328,11 +332,17 @@ impl<'a> Joiner<'a> {
 
 impl SpanBuckets {
     fn of(&mut self, span: u64) -> Option<&mut SpanBucket> {
+        if span == 0 {
+            return None;
+        }
         let place = some(self.index.get(span))?;
         self.buckets.get_mut(place as usize)
     }
 
     fn get(&self, span: u64) -> Option<&SpanBucket> {
+        if span == 0 {
+            return None;
+        }
         let place = some(self.index.get(span))?;
         self.buckets.get(place as usize)
     }

@@ -13,7 +13,8 @@
 //!    and 2 say otherwise. So several responses that were logged in one span are several, and of the sightings
 //!    without ids in that span all are one response, which is one of those with ids, if there are such;
 //! 4. by parentage: a span is the same response as *one* of the spans right below it, rather one that ended the same
-//!    way. The others below it (retries, fallbacks, the steps of an agent) count for themselves;
+//!    way. The others below it (retries, fallbacks, the steps of an agent) count for themselves. A log record without
+//!    ids speaks for its span here too;
 //! 5. by trace: an agent's or framework's span without any call right below it is the same response as one of the
 //!    calls of its trace, rather one that ended the same way.
 //!
@@ -29,7 +30,8 @@
 //! The first sighting counts, whatever comes later; the rules are the same. Where a rule lets one thing be the same as
 //! one of several (3, 4, 5) and that thing came first, it stands for the first of them that comes: an agent that was
 //! counted before its three calls came stands for the first call, and the other two count. When several of one
-//! request compete for that, the poorest is taken for the repetition, so that the richest counts.
+//! request compete for that, the poorest is taken for the repetition, so that the richest counts. What links two
+//! sightings must come before or with the second of them: two that were counted are not taken back.
 //!
 //! # Window and memory
 //!
@@ -69,7 +71,7 @@ pub struct Sighting {
 }
 
 /// What decides between sightings: how rich they are, then something that depends on nothing but them.
-type Weight = (u32, u64, u64, u64, u64);
+type Weight = (u32, bool, bool, u64, Keys);
 
 impl Sighting {
     /// Which of the vendor's ids it has: bit 0 the response's, bit 1 the request's.
@@ -77,8 +79,13 @@ impl Sighting {
         u8::from(self.keys.response != 0) | u8::from(self.keys.request != 0) << 1
     }
 
+    /// Whether what is below its span is below it: a log record with ids may be one of several in its span.
+    fn speaks_for_span(&self) -> bool {
+        self.is_span || self.ids() == 0
+    }
+
     fn weight(&self) -> Weight {
-        (self.richness, self.content, self.keys.span, self.keys.response, self.keys.request)
+        (self.richness, self.leaf, self.is_span, self.content, self.keys)
     }
 
     /// A key for all sightings of one trace that tell the same ending.
@@ -88,7 +95,7 @@ impl Sighting {
 }
 
 /// The identity of a sighting as keyed hashes; 0 stands for what it does not have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Keys {
     /// `gen_ai.response.id`.
     pub response: u64,
@@ -119,11 +126,13 @@ impl Keys {
             _ if trace == 0 => 0,
             _ => hash.hash_one((kind, id, trace)).max(1),
         };
+        let (own, above) = (span(identity.span_id), span(identity.parent_span_id));
         Keys {
             response: id(0, identity.response_id),
             request: id(1, identity.request_id),
-            span: span(identity.span_id),
-            parent: span(identity.parent_span_id),
+            span: own,
+            // No span is above itself.
+            parent: if above == own { 0 } else { above },
             trace,
         }
     }
@@ -154,8 +163,8 @@ mod request {
 mod span {
     pub const UNNAMED: u8 = 1;
     pub const IDS: u8 = 0b1111;
-    /// It was seen itself, not only named by a log record or a child.
-    pub const SPAN: u8 = 1 << 4;
+    /// It was seen itself, not only named by a child or by a log record of a response with ids.
+    pub const ITSELF: u8 = 1 << 4;
     /// A response right below it was seen.
     pub const CHILD: u8 = 1 << 5;
     /// It stands for the first response below it that comes.
@@ -267,7 +276,7 @@ impl Seen {
             let is_known = self.flags(keys.response) != 0
                 || (response.ids & 1 == 0 && self.flags(keys.request) != 0)
                 || (response.ids == 0 && of_span & span::IDS != 0)
-                || (member.sighting.is_span && of_span & span::CHILD != 0)
+                || (member.sighting.speaks_for_span() && of_span & span::CHILD != 0)
                 || (!response.has_leaf && self.flags(keys.trace) & trace::CALL != 0);
             if is_known {
                 return Standing::Known;
@@ -288,12 +297,10 @@ impl Seen {
         if let Some(met) = complement(self.span_flags(member), response.ids) {
             return Some(Claim::Span { key: keys.span, met });
         }
-        if member.sighting.is_span {
-            // An agent stands in for calls by the trace.
-            let above = self.flags(keys.parent);
-            if above & span::STANDS_IN != 0 && !(response.has_leaf && above & span::AGENT != 0) {
-                return Some(Claim::Parent { key: keys.parent });
-            }
+        // An agent stands in for calls by the trace.
+        let above = self.flags(keys.parent);
+        if above & span::STANDS_IN != 0 && !(response.has_leaf && above & span::AGENT != 0) {
+            return Some(Claim::Parent { key: keys.parent });
         }
         let has_agent = response.has_leaf && self.flags(keys.trace) & trace::AGENTS != 0;
         has_agent.then_some(Claim::Trace { key: keys.trace })
@@ -301,9 +308,11 @@ impl Seen {
 
     /// Takes what stands in for `response`, if that is still there.
     fn grant(&mut self, response: &Response<'_>) -> bool {
-        let Some(claim) = response.members().find_map(|member| self.claim(response, &member)) else {
-            return false;
-        };
+        let claims = response.members().filter_map(|member| {
+            let claim = self.claim(response, &member)?;
+            Some((member.sighting.weight(), claim))
+        });
+        let Some((_, claim)) = claims.max_by_key(|(weight, _)| *weight) else { return false };
         match claim {
             Claim::Request { key } => self.update(key, |_| request::NAMED),
             Claim::Span { key, met } => {
@@ -328,7 +337,7 @@ impl Seen {
             if response.ids != 0 && self.span_flags(&member) & span::UNNAMED != 0 {
                 self.update(keys.span, |flags| (flags & !span::UNNAMED) | ids_bit(response.ids));
             }
-            if member.sighting.is_span && self.flags(keys.parent) & span::STANDS_IN != 0 {
+            if self.flags(keys.parent) & span::STANDS_IN != 0 {
                 self.update(keys.parent, |flags| (flags & !span::STANDS_IN) | span::CHILD);
             }
         }
@@ -345,10 +354,8 @@ impl Seen {
                 0 => flags,
                 _ => request::NAMED,
             });
-            self.update(keys.span, |flags| span_flags(flags, &member, response.ids));
-            if sighting.is_span {
-                self.update(keys.parent, |flags| (flags & !span::STANDS_IN) | span::CHILD);
-            }
+            self.update(keys.span, |flags| span_flags(flags, &member, response));
+            self.update(keys.parent, |flags| (flags & !span::STANDS_IN) | span::CHILD);
             if sighting.leaf {
                 self.update(keys.trace, |flags| flags | trace::CALL);
             }
@@ -384,21 +391,24 @@ impl Seen {
 }
 
 /// The flags of a member's own span, after `before`.
-fn span_flags(before: Flags, member: &Member<'_>, ids: u8) -> Flags {
-    let mut flags = before;
+fn span_flags(before: Flags, member: &Member<'_>, response: &Response<'_>) -> Flags {
+    let (mut flags, ids) = (before, response.ids);
     if ids != 0 {
         flags = (flags & !span::UNNAMED) | ids_bit(ids);
     } else if before & span::IDS == 0 {
         flags |= span::UNNAMED;
     }
-    if member.sighting.is_span && before & span::SPAN == 0 {
-        flags |= span::SPAN;
+    if !member.sighting.speaks_for_span() {
+        return flags;
+    }
+    if before & span::ITSELF == 0 {
+        flags |= span::ITSELF | span::AGENT;
         if !member.is_covered && before & span::CHILD == 0 {
             flags |= span::STANDS_IN;
         }
-        if !member.sighting.leaf {
-            flags |= span::AGENT;
-        }
+    }
+    if response.has_leaf {
+        flags &= !span::AGENT;
     }
     flags
 }
