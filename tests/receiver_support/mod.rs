@@ -200,7 +200,8 @@ pub fn frame(flag: u8, message: &[u8]) -> Bytes {
     frame.into()
 }
 
-/// A raw HTTP/2 connection.
+/// A raw HTTP/2 connection. Clones share it.
+#[derive(Clone)]
 pub struct Http2 {
     sender: http2::SendRequest<Pieces>,
 }
