@@ -152,6 +152,7 @@ fn example(row: &Row) -> String {
             "file" => "/etc/file.pem".to_owned(),
             "URL" | "host:port or URL" => "https://other:4317".to_owned(),
             "extension" => "health_check".to_owned(),
+            "list of files" => "[]".to_owned(),
             "list of receivers" => "[otlp]".to_owned(),
             "list of exporters" => "[debug]".to_owned(),
             "text" => "word".to_owned(),

@@ -487,7 +487,9 @@ impl Error {
                 Problem::WrongType { path, expected: expected.clone(), found: hide(found) }
             }
             Fault::UnknownKey { key, known } => {
-                Problem::UnknownKey { key: key.clone(), parent: path, known: known.clone() }
+                // A map tells its own place, a key that is read by itself its own.
+                let parent = path.above(key).unwrap_or(path);
+                Problem::UnknownKey { key: key.clone(), parent, known: known.clone() }
             }
             Fault::UnknownWord { word, known } => {
                 Problem::UnknownWord { path, word: hide(word), known: known.clone() }

@@ -22,6 +22,7 @@ mod endpoint;
 mod expand;
 mod node;
 mod unsupported;
+mod vocabulary;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Errors, Problem};
@@ -80,7 +81,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Errors> {
     expand::expand(&mut tree, &sources.environment, &mut findings);
     collector::sweep(&mut tree, &mut findings);
     let written = tree.clone();
-    let config = assemble::assemble(&mut tree, &mut findings);
+    let mut config = assemble::assemble(&mut tree, &mut findings);
+    vocabulary::complete(&mut config, &written, &mut findings);
     check::check(&config, &written, &mut findings);
     unsupported::check(&config, &written, &mut findings);
     let Findings { errors, warnings } = findings.in_order();
@@ -89,9 +91,10 @@ pub fn load(sources: &Sources) -> Result<Loaded, Errors> {
 
 /// Reads a YAML file that is no configuration itself, but named in one, as any type: unknown keys are errors, and every
 /// error has its place. Nothing is expanded.
-pub fn read_file<T: DeserializeOwned>(path: &str) -> Result<T, Errors> {
-    match text_of_file(path) {
-        Ok(text) => read_text(path, text),
+pub fn read_file<T: DeserializeOwned>(path: &std::path::Path) -> Result<T, Errors> {
+    let name = path.display().to_string();
+    match text_of_file(&name) {
+        Ok(text) => read_text(&name, text),
         Err(error) => Err(Errors(vec![error])),
     }
 }
@@ -218,4 +221,43 @@ fn is_scheme(word: &str) -> bool {
     word.len() > 1
         && word.starts_with(|c: char| c.is_ascii_alphabetic())
         && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'.' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Loads a text in all ways; what matters is that it comes back.
+    fn load_anything(text: &str) {
+        let variables = BTreeMap::from([("X".to_owned(), text.to_owned())]);
+        for config in [format!("yaml:{text}"), "env:X".to_owned(), "yaml:exporters: '${env:X}'".to_owned()] {
+            let environment = Environment::Fixed(variables.clone());
+            let sources = Sources { config: vec![config], set: vec![format!("a={text}")], environment };
+            match load(&sources) {
+                Ok(loaded) => drop(print::to_yaml(&loaded, print::Secrets::Revealed)),
+                Err(errors) => assert!(!errors.to_string().is_empty()),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_text_makes_loading_panic(text in "[\\PC\n\t]{0,80}") {
+            load_anything(&text);
+        }
+
+        #[test]
+        fn no_damage_to_a_configuration_makes_loading_panic(
+            start in 0..DEFAULT.len(),
+            length in 0usize..40,
+            inserted in "([\\[\\]{}:,&*!|>'\"%@`#$~ \n\tä0-9a-z-]|\\$\\{|\\}|::|<<: |\\*a|&a ){0,12}",
+        ) {
+            let before: String = DEFAULT.chars().take(start).collect();
+            let after: String = DEFAULT.chars().skip(start + length).collect();
+            load_anything(&format!("{before}{inserted}{after}"));
+        }
+    }
 }

@@ -232,6 +232,14 @@ impl Path {
         self.then(Step::Index(index))
     }
 
+    /// The path to the map that `key` stands in, if this is the path to such a key.
+    pub fn above(&self, key: &str) -> Option<Path> {
+        match self.0.split_last() {
+            Some((Step::Key(last), above)) if last == key => Some(Path(above.to_vec())),
+            _ => None,
+        }
+    }
+
     /// Whether it leads nowhere.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()

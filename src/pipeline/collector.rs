@@ -139,7 +139,8 @@ fn start_refusals(config: &Config) -> Result<BTreeMap<ComponentId, Arc<Refusal>>
     let mut refusals = BTreeMap::new();
     for (id, processor) in &config.processors {
         let Processor::Refusal(refusal) = processor else { continue };
-        let vocabulary = Arc::new(ArcSwap::from_pointee(Vocabulary::embedded()?));
+        let vocabulary = Vocabulary::embedded()?.extended(&refusal.vocabulary)?;
+        let vocabulary = Arc::new(ArcSwap::from_pointee(vocabulary));
         let refusal = Refusal::new(refusal, vocabulary, own_resource.as_deref());
         refusals.insert(id.clone(), Arc::new(refusal));
     }

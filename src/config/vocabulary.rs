@@ -1,0 +1,59 @@
+//! `processors.refusal.vocabulary`: reads the files that it names, and tries whether it fits the embedded vocabulary.
+
+use super::diagnostic::{Diagnostic, Errors, Findings, Problem};
+use super::model::{ComponentId, Config, Processor};
+use super::node::{Node, Path};
+use crate::refusal::vocabulary::data::Facts;
+use crate::refusal::vocabulary::{Extension, Vocabulary, VocabularyError};
+use std::collections::BTreeMap;
+
+/// Completes every vocabulary in `config`. `tree` says where each stands.
+pub fn complete(config: &mut Config, tree: &Node, findings: &mut Findings) {
+    for (id, processor) in &mut config.processors {
+        let Processor::Refusal(refusal) = processor else { continue };
+        if refusal.vocabulary.files.is_empty() && refusal.vocabulary.vendors.is_empty() {
+            continue;
+        }
+        let path = path_of(id);
+        read_files(&mut refusal.vocabulary, tree, &path, findings);
+        let extended = Vocabulary::embedded().and_then(|vocabulary| vocabulary.extended(&refusal.vocabulary));
+        if let Err(error) = extended {
+            let place = tree.place(&vendor_of(&error).map_or(path.clone(), |vendor| path.key(vendor)));
+            findings.error(Diagnostic::at(&place, Problem::Invalid { path, reason: error.to_string() }));
+        }
+    }
+}
+
+/// The vendor that an error is about.
+fn vendor_of(error: &VocabularyError) -> Option<&str> {
+    match error {
+        VocabularyError::Class { vendor, .. }
+        | VocabularyError::Category { vendor, .. }
+        | VocabularyError::ErrorClass { vendor, .. }
+        | VocabularyError::EmptyCondition { vendor, .. }
+        | VocabularyError::TooLong { vendor, .. }
+        | VocabularyError::ProviderTaken { vendor, .. }
+        | VocabularyError::UnknownVendor { vendor, .. } => Some(vendor),
+        VocabularyError::Syntax { .. } | VocabularyError::NoVendor(_) => None,
+    }
+}
+
+fn path_of(id: &ComponentId) -> Path {
+    Path::of(["processors"]).key(&id.to_string()).key("vocabulary")
+}
+
+fn read_files(vocabulary: &mut Extension, tree: &Node, path: &Path, findings: &mut Findings) {
+    for (index, file) in vocabulary.files.clone().iter().enumerate() {
+        match super::read_file::<BTreeMap<String, Facts>>(file) {
+            Ok(vendors) => vocabulary.add(vendors),
+            Err(Errors(errors)) => {
+                let place = tree.value_place(&path.key("files").index(index));
+                let located = errors.into_iter().map(|error| match error.origin {
+                    Some(_) => error,
+                    None => Diagnostic { origin: Some(place.clone()), ..error },
+                });
+                located.for_each(|error| findings.error(error));
+            }
+        }
+    }
+}
