@@ -7,6 +7,7 @@
 )]
 
 mod components;
+mod logs;
 mod print_config;
 mod run;
 mod validate;
@@ -108,18 +109,19 @@ impl ConfigArguments {
         Sources { config: self.config.clone(), set: self.set.clone(), ..Sources::default() }
     }
 
-    /// Loads the configuration and tells its warnings, or tells its errors.
+    /// Loads the configuration, or tells its errors.
     fn load(&self) -> Result<Loaded, Exit> {
-        match config::load(&self.sources()) {
-            Ok(loaded) => {
-                loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}\n"));
-                Ok(loaded)
-            }
-            Err(errors) => {
-                tell(&errors);
-                Err(Exit::Usage)
-            }
-        }
+        config::load(&self.sources()).map_err(|errors| {
+            tell(&errors);
+            Exit::Usage
+        })
+    }
+
+    /// Loads the configuration and tells its warnings, or tells its errors.
+    fn load_and_warn(&self) -> Result<Loaded, Exit> {
+        let loaded = self.load()?;
+        loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}\n"));
+        Ok(loaded)
     }
 }
 

@@ -14,7 +14,7 @@ pub struct Validate {
 }
 
 pub fn execute(validate: &Validate) -> Exit {
-    match validate.config.load() {
+    match validate.config.load_and_warn() {
         Ok(_) => Exit::Clean,
         Err(exit) => exit,
     }
