@@ -88,7 +88,7 @@ impl Collector {
             is_used.then(|| Feed { receiver: id.clone(), config: otlp.clone(), consumer })
         });
         let wait = config.service.admission.wait;
-        let receivers = receiver::start(feeds.collect(), &budget, wait, &own).await?;
+        let receivers = receiver::start(feeds.collect(), &config.extensions, &budget, wait, &own).await?;
         tracing::info!(budget_mib = budget.capacity() >> 20, "everything is ready: requests are taken");
         Ok(Collector {
             receivers,
