@@ -21,6 +21,7 @@ mod de;
 mod endpoint;
 mod expand;
 mod node;
+mod scalar;
 mod unsupported;
 mod vocabulary;
 mod yaml;

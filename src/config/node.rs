@@ -1,5 +1,6 @@
 //! The tree of a configuration before it is typed: every node knows where it was written.
 
+use super::model::ComponentId;
 use super::source::Origin;
 use std::fmt;
 use std::mem;
@@ -215,6 +216,11 @@ impl Path {
     /// A path of keys.
     pub fn of<const N: usize>(keys: [&str; N]) -> Self {
         Path(keys.into_iter().map(|key| Step::Key(key.to_owned())).collect())
+    }
+
+    /// The path of a component.
+    pub fn component(section: &str, id: &ComponentId) -> Path {
+        Path::of([section, &id.to_string()])
     }
 
     /// One key further.

@@ -3,8 +3,10 @@
 //! Whoever builds one of these takes its line away.
 
 use super::diagnostic::{Diagnostic, Findings, Problem};
-use super::model::{ComponentId, Config, Exporter, Extension, Receiver, SendingQueue};
+use super::model::{Config, Extension, Receiver, SendingQueue};
 use super::node::{Node, Path};
+
+const AUTHENTICATION: &str = "authentication by an extension (headers can do it)";
 
 /// Notes everything in `config` that cannot be done. `tree` says where it stands.
 pub fn check(config: &Config, tree: &Node, findings: &mut Findings) {
@@ -18,7 +20,7 @@ fn found_in(config: &Config) -> Vec<(Path, &'static str)> {
     let mut found = Vec::new();
     for (id, receiver) in &config.receivers {
         let Receiver::Otlp(otlp) = receiver;
-        let path = component("receivers", id).key("protocols");
+        let path = Path::component("receivers", id).key("protocols");
         let protocols = [
             ("grpc", otlp.grpc.as_ref().map(|grpc| (grpc.tls.is_some(), grpc.auth.is_some()))),
             ("http", otlp.http.as_ref().map(|http| (http.tls.is_some(), http.auth.is_some()))),
@@ -30,25 +32,21 @@ fn found_in(config: &Config) -> Vec<(Path, &'static str)> {
         }
     }
     for (id, exporter) in &config.exporters {
-        let path = component("exporters", id);
-        let (queue, auth) = match exporter {
-            Exporter::OtlpGrpc(exporter) => (&exporter.queue, &exporter.auth),
-            Exporter::OtlpHttp(exporter) => (&exporter.queue, &exporter.auth),
-            Exporter::Debug(_) => continue,
-        };
-        let auth =
-            auth.as_ref().map(|_| (path.key("auth"), "authentication by an extension (headers can do it)"));
+        let path = Path::component("exporters", id);
+        let auth = exporter.auth().map(|_| (path.key("auth"), AUTHENTICATION));
         found.extend(auth);
-        found.extend(in_queue(queue, &path.key("sending_queue")));
+        found.extend(
+            exporter.queue().into_iter().flat_map(|queue| in_queue(queue, &path.key("sending_queue"))),
+        );
     }
     for (id, extension) in &config.extensions {
         let what = match extension {
             Extension::HealthCheck(_) => continue,
             Extension::FileStorage(_) => "the queue on disk",
-            Extension::BearerTokenAuth(_) => "authentication by an extension (headers can do it)",
+            Extension::BearerTokenAuth(_) => AUTHENTICATION,
             Extension::RefusalApi(_) => "the JSON API",
         };
-        found.push((component("extensions", id), what));
+        found.push((Path::component("extensions", id), what));
     }
     found
 }
@@ -61,8 +59,4 @@ fn in_queue(queue: &SendingQueue, path: &Path) -> Vec<(Path, &'static str)> {
     ];
     let on = switches.into_iter().filter(|(_, is_on, _)| *is_on);
     on.map(|(key, _, what)| (path.key(key), what)).collect()
-}
-
-fn component(section: &str, id: &ComponentId) -> Path {
-    Path::of([section]).key(&id.to_string())
 }

@@ -1,7 +1,7 @@
 //! `processors.refusal.vocabulary`: reads the files that it names, and tries whether it fits the embedded vocabulary.
 
 use super::diagnostic::{Diagnostic, Errors, Findings, Problem};
-use super::model::{ComponentId, Config, Processor};
+use super::model::{Config, Processor};
 use super::node::{Node, Path};
 use crate::refusal::vocabulary::data::Facts;
 use crate::refusal::vocabulary::{Extension, Vocabulary, VocabularyError};
@@ -14,7 +14,7 @@ pub fn complete(config: &mut Config, tree: &Node, findings: &mut Findings) {
         if refusal.vocabulary.files.is_empty() && refusal.vocabulary.vendors.is_empty() {
             continue;
         }
-        let path = path_of(id);
+        let path = Path::component("processors", id).key("vocabulary");
         read_files(&mut refusal.vocabulary, tree, &path, findings);
         let extended = Vocabulary::embedded().and_then(|vocabulary| vocabulary.extended(&refusal.vocabulary));
         if let Err(error) = extended {
@@ -36,10 +36,6 @@ fn vendor_of(error: &VocabularyError) -> Option<&str> {
         | VocabularyError::UnknownVendor { vendor, .. } => Some(vendor),
         VocabularyError::Syntax { .. } | VocabularyError::NoVendor(_) => None,
     }
-}
-
-fn path_of(id: &ComponentId) -> Path {
-    Path::of(["processors"]).key(&id.to_string()).key("vocabulary")
 }
 
 fn read_files(vocabulary: &mut Extension, tree: &Node, path: &Path, findings: &mut Findings) {
