@@ -11,6 +11,7 @@ mod logs;
 mod print_config;
 mod run;
 mod validate;
+mod vocabulary;
 
 use crate::config::{self, Errors, Loaded, Sources};
 use clap::{Args, Parser, Subcommand};
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Validate(validate) => validate::execute(&validate),
         Command::PrintConfig(print) => print_config::execute(&print),
         Command::Components => components::execute(),
+        Command::Vocabulary(vocabulary) => vocabulary::execute(&vocabulary),
     };
     exit.into()
 }
@@ -75,6 +77,7 @@ Examples:
   refusal-collector --config env:OTEL_CONFIG --set service.telemetry.logs.level=debug
   refusal-collector validate --config collector.yaml
   refusal-collector print-config --config base.yaml --config production.yaml
+  refusal-collector vocabulary --vendor anthropic
 
 Exit codes: 0 clean, 1 failure, 2 wrong usage or configuration, 3 stopped with data lost.";
 
@@ -86,6 +89,7 @@ enum Command {
     PrintConfig(print_config::PrintConfig),
     /// Print which receivers, processors, exporters and extensions there are.
     Components,
+    Vocabulary(vocabulary::VocabularyArguments),
 }
 
 /// Where the configuration comes from; shared by all subcommands that read one.

@@ -93,22 +93,47 @@ pub fn load(sources: &Sources) -> Result<Loaded, Errors> {
 /// Reads a YAML file that is no configuration itself, but named in one, as any type: unknown keys are errors, and every
 /// error has its place. Nothing is expanded.
 pub fn read_file<T: DeserializeOwned>(path: &std::path::Path) -> Result<T, Errors> {
+    read_placed_file(path).map(|placed| placed.value)
+}
+
+/// As [`read_file`], keeping the places of what was read.
+pub fn read_placed_file<T: DeserializeOwned>(path: &std::path::Path) -> Result<Placed<T>, Errors> {
     let name = path.display().to_string();
     match text_of_file(&name) {
-        Ok(text) => read_text(&name, text),
+        Ok(text) => read_placed_text(&name, text),
         Err(error) => Err(Errors(vec![error])),
     }
 }
 
 /// As [`read_file`], of a text that messages call `name`.
 pub fn read_text<T: DeserializeOwned>(name: &str, text: String) -> Result<T, Errors> {
+    read_placed_text(name, text).map(|placed| placed.value)
+}
+
+fn read_placed_text<T: DeserializeOwned>(name: &str, text: String) -> Result<Placed<T>, Errors> {
     let mut tree = yaml::parse(&Source::new(name, text)).map_err(|error| Errors(vec![error]))?;
+    let written = tree.clone();
     let mut findings = Findings::default();
     let value = de::read(&mut tree, &Path::default(), &mut findings);
     let errors = findings.in_order().errors;
     match value {
-        Some(value) if errors.is_empty() => Ok(value),
+        Some(value) if errors.is_empty() => Ok(Placed { value, tree: written }),
         Some(_) | None => Err(Errors(errors)),
+    }
+}
+
+/// What a file says, and where it says it.
+pub struct Placed<T> {
+    /// What it says.
+    pub value: T,
+    tree: Node,
+}
+
+impl<T> Placed<T> {
+    /// An error about what stands behind these keys, found by whoever understands the value.
+    pub fn invalid(&self, keys: &[&str], reason: String) -> Diagnostic {
+        let path = keys.iter().fold(Path::default(), |path, key| path.key(key));
+        Diagnostic::at(&self.tree.place(&path), Problem::Invalid { path, reason })
     }
 }
 

@@ -4,7 +4,7 @@ use super::diagnostic::{Diagnostic, Errors, Findings, Problem};
 use super::model::{Config, Processor};
 use super::node::{Node, Path};
 use crate::refusal::vocabulary::data::Facts;
-use crate::refusal::vocabulary::{Extension, Vocabulary, VocabularyError};
+use crate::refusal::vocabulary::{Extension, Vocabulary};
 use std::collections::BTreeMap;
 
 /// Completes every vocabulary in `config`. `tree` says where each stands.
@@ -18,23 +18,9 @@ pub fn complete(config: &mut Config, tree: &Node, findings: &mut Findings) {
         read_files(&mut refusal.vocabulary, tree, &path, findings);
         let extended = Vocabulary::embedded().and_then(|vocabulary| vocabulary.extended(&refusal.vocabulary));
         if let Err(error) = extended {
-            let place = tree.place(&vendor_of(&error).map_or(path.clone(), |vendor| path.key(vendor)));
+            let place = tree.place(&error.vendor().map_or(path.clone(), |vendor| path.key(vendor)));
             findings.error(Diagnostic::at(&place, Problem::Invalid { path, reason: error.to_string() }));
         }
-    }
-}
-
-/// The vendor that an error is about.
-fn vendor_of(error: &VocabularyError) -> Option<&str> {
-    match error {
-        VocabularyError::Class { vendor, .. }
-        | VocabularyError::Category { vendor, .. }
-        | VocabularyError::ErrorClass { vendor, .. }
-        | VocabularyError::EmptyCondition { vendor, .. }
-        | VocabularyError::TooLong { vendor, .. }
-        | VocabularyError::ProviderTaken { vendor, .. }
-        | VocabularyError::UnknownVendor { vendor, .. } => Some(vendor),
-        VocabularyError::Syntax { .. } | VocabularyError::NoVendor(_) => None,
     }
 }
 

@@ -81,7 +81,6 @@ impl ErrorExample {
             status: self.status,
             findings: self.findings.map(|findings| findings.findings()),
             message: boxed(&self.message),
-            ..ErrorFacts::default()
         }
     }
 }

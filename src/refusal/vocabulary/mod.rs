@@ -12,6 +12,7 @@ mod extension;
 mod form;
 mod provider;
 mod signature;
+mod table;
 mod words;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use emitter::Emitter;
 pub use example::Outcome;
 pub use extension::{Change, Extension};
 pub use provider::Provider;
+pub use table::Table;
 
 use crate::refusal::answer::{ErrorFacts, Shape, StopField};
 use crate::refusal::verdict::{Actor, Billing, Category, Class, Phase, Side};
@@ -236,6 +238,22 @@ pub enum VocabularyError {
     /// The data lacks a vendor that lookups need.
     #[error("no file for the vendor `{0}`")]
     NoVendor(&'static str),
+}
+
+impl VocabularyError {
+    /// The vendor that it is about, as it is called where the mistake stands.
+    pub fn vendor(&self) -> Option<&str> {
+        match self {
+            VocabularyError::Class { vendor, .. }
+            | VocabularyError::Category { vendor, .. }
+            | VocabularyError::ErrorClass { vendor, .. }
+            | VocabularyError::EmptyCondition { vendor, .. }
+            | VocabularyError::TooLong { vendor, .. }
+            | VocabularyError::ProviderTaken { vendor, .. }
+            | VocabularyError::UnknownVendor { vendor, .. } => Some(vendor),
+            VocabularyError::Syntax { .. } | VocabularyError::NoVendor(_) => None,
+        }
+    }
 }
 
 struct Position<'e>(&'e Option<(u64, u64)>);

@@ -175,7 +175,10 @@ fn finder(part: &str) -> Finder<'static> {
 
 /// At most `limit` bytes of a text, whole characters.
 fn start(text: &str, limit: usize) -> &str {
-    text.get(..text.floor_char_boundary(limit)).unwrap_or(text)
+    if text.len() <= limit {
+        return text;
+    }
+    (0..=limit).rev().find_map(|end| text.get(..end)).unwrap_or("")
 }
 
 #[cfg(test)]
