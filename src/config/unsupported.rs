@@ -3,10 +3,8 @@
 //! Whoever builds one of these takes its line away.
 
 use super::diagnostic::{Diagnostic, Findings, Problem};
-use super::model::{Config, Extension, Receiver, SendingQueue};
+use super::model::{Config, Extension, Receiver};
 use super::node::{Node, Path};
-
-const AUTHENTICATION: &str = "authentication by an extension (headers can do it)";
 
 /// Notes everything in `config` that cannot be done. `tree` says where it stands.
 pub fn check(config: &Config, tree: &Node, findings: &mut Findings) {
@@ -32,31 +30,17 @@ fn found_in(config: &Config) -> Vec<(Path, &'static str)> {
         }
     }
     for (id, exporter) in &config.exporters {
-        let path = Path::component("exporters", id);
-        let auth = exporter.auth().map(|_| (path.key("auth"), AUTHENTICATION));
-        found.extend(auth);
-        found.extend(
-            exporter.queue().into_iter().flat_map(|queue| in_queue(queue, &path.key("sending_queue"))),
-        );
+        let is_on_disk = exporter.queue().is_some_and(|queue| queue.storage.is_some());
+        let path = Path::component("exporters", id).keys(["sending_queue", "storage"]);
+        found.extend(is_on_disk.then_some((path, "the queue on disk")));
     }
     for (id, extension) in &config.extensions {
         let what = match extension {
-            Extension::HealthCheck(_) => continue,
+            Extension::HealthCheck(_) | Extension::BearerTokenAuth(_) => continue,
             Extension::FileStorage(_) => "the queue on disk",
-            Extension::BearerTokenAuth(_) => AUTHENTICATION,
             Extension::RefusalApi(_) => "the JSON API",
         };
         found.push((Path::component("extensions", id), what));
     }
     found
-}
-
-fn in_queue(queue: &SendingQueue, path: &Path) -> Vec<(Path, &'static str)> {
-    let switches = [
-        ("storage", queue.storage.is_some(), "the queue on disk"),
-        ("batch", queue.batch.is_some(), "merging in the queue"),
-        ("wait_for_result", queue.wait_for_result, "waiting for the backend's answer"),
-    ];
-    let on = switches.into_iter().filter(|(_, is_on, _)| *is_on);
-    on.map(|(key, _, what)| (path.key(key), what)).collect()
 }

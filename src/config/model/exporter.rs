@@ -160,7 +160,7 @@ impl Default for OtlpHttpExporter {
 pub struct DebugExporter {
     /// How much is printed.
     pub verbosity: Verbosity,
-    /// How many lines a second are printed before sampling starts.
+    /// How many requests a second are printed before sampling starts.
     pub sampling_initial: u64,
     /// Of the further ones each n-th is printed; 1 prints all, 0 none.
     pub sampling_thereafter: u64,
