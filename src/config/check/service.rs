@@ -62,7 +62,8 @@ impl Checker<'_> {
     fn log_level(&mut self, logs: &Logs, path: &Path) {
         let level = logs.level.to_lowercase();
         let is_filter = level.contains(['=', ',']) && EnvFilter::try_new(&level).is_ok();
-        if !is_filter && !LOG_LEVELS.contains(&level.as_str()) {
+        let is_the_collectors = matches!(level.as_str(), "dpanic" | "panic" | "fatal");
+        if !is_filter && !is_the_collectors && !LOG_LEVELS.contains(&level.as_str()) {
             let known = LOG_LEVELS.map(str::to_owned).to_vec();
             self.error(path, Problem::UnknownWord { path: path.clone(), word: logs.level.clone(), known });
         }
