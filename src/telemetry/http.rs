@@ -14,24 +14,36 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How many connections may be open; more wait in the operating system's backlog.
-const MOST_CONNECTIONS: usize = 128;
+/// What peers may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageLimits {
+    /// How many connections may be open; more wait in the operating system's backlog.
+    pub connections: usize,
+    /// How long the head of a request may take, and how long a connection may be quiet.
+    pub head_timeout: Duration,
+    /// The largest head of a request, in bytes.
+    pub head_size: usize,
+    /// After this a connection takes no more requests.
+    pub age: Duration,
+    /// How long the last answer of a connection may take.
+    pub last_answer: Duration,
+}
 
-/// How long the head of a request may take, and how long a connection may be quiet.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// After this a connection takes no more requests.
-const AGE: Duration = Duration::from_secs(60);
-
-/// How long the last answer of a connection may take.
-const LAST_ANSWER: Duration = Duration::from_secs(10);
-
-/// The largest head of a request, in bytes.
-const LARGEST_HEAD: usize = 16 << 10;
+impl Default for PageLimits {
+    fn default() -> Self {
+        PageLimits {
+            connections: 128,
+            head_timeout: Duration::from_secs(10),
+            head_size: 16 << 10,
+            age: Duration::from_secs(60),
+            last_answer: Duration::from_secs(10),
+        }
+    }
+}
 
 /// A port cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -52,19 +64,32 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Serves `router` on every address of `endpoint`, which is `host:port`.
+    /// Serves `router` on every address of `endpoint`, which is `host:port`, within the default limits.
     pub async fn serve(endpoint: &str, router: Router) -> Result<Self, ListenError> {
+        Pages::serve_within(PageLimits::default(), endpoint, router).await
+    }
+
+    /// Serves `router` on every address of `endpoint`.
+    pub async fn serve_within(
+        limits: PageLimits,
+        endpoint: &str,
+        router: Router,
+    ) -> Result<Self, ListenError> {
         let error = |source| ListenError { endpoint: endpoint.to_owned(), source };
         let sockets = bind(endpoint).await.map_err(error)?;
         let addresses: io::Result<Vec<_>> = sockets.iter().map(TcpListener::local_addr).collect();
         let addresses = addresses.map_err(error)?;
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let port = Port {
+            router,
+            limits,
+            places: Arc::new(Semaphore::new(limits.connections)),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
         for socket in sockets {
-            let accepting = accept(socket, router.clone(), places.clone(), stop.clone(), tasks.clone());
-            tasks.spawn(accepting);
+            port.tasks.spawn(port.clone().accept(socket));
         }
-        Ok(Pages { addresses, stop, tasks })
+        Ok(Pages { addresses, stop: port.stop, tasks: port.tasks })
     }
 
     /// Where it listens.
@@ -105,47 +130,57 @@ async fn bind(endpoint: &str) -> io::Result<Vec<TcpListener>> {
     }
 }
 
-async fn accept(
-    socket: TcpListener,
+/// What all sockets of an endpoint share.
+#[derive(Clone)]
+struct Port {
     router: Router,
+    limits: PageLimits,
     places: Arc<Semaphore>,
     stop: CancellationToken,
     tasks: TaskTracker,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = async { (places.clone().acquire_owned().await, socket.accept().await) } => accepted,
-            () = stop.cancelled() => return,
-        };
-        match accepted {
-            (place, Ok((stream, _))) => {
-                let (router, stop) = (router.clone(), stop.clone());
-                tasks.spawn(async move {
-                    converse(stream, router, stop).await;
-                    drop(place);
-                });
-            }
-            // The peer was gone before we looked, or there are no file descriptors left.
-            (_, Err(error)) => {
-                tracing::debug!(%error, "a connection to a page was not accepted");
-                sleep(Duration::from_millis(100)).await;
+}
+
+impl Port {
+    async fn accept(self, socket: TcpListener) {
+        loop {
+            let next = async { (self.places.clone().acquire_owned().await, socket.accept().await) };
+            let accepted = tokio::select! {
+                accepted = next => accepted,
+                () = self.stop.cancelled() => return,
+            };
+            match accepted {
+                (place, Ok((stream, _))) => {
+                    let port = self.clone();
+                    self.tasks.spawn(async move {
+                        port.converse(stream).await;
+                        drop(place);
+                    });
+                }
+                // The peer was gone before we looked, or there are no file descriptors left.
+                (_, Err(error)) => {
+                    tracing::debug!(%error, "a connection to a page was not accepted");
+                    sleep(Duration::from_millis(100)).await;
+                }
             }
         }
     }
-}
 
-async fn converse(stream: TcpStream, router: Router, stop: CancellationToken) {
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(LARGEST_HEAD);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = pin!(connection);
-    let too_old = sleep_until(Instant::now() + AGE);
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        () = too_old => {}
-        () = stop.cancelled() => {}
+    async fn converse(self, stream: TcpStream) {
+        let limits = self.limits;
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head_timeout)
+            .max_buf_size(limits.head_size);
+        let service = TowerToHyperService::new(self.router);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = sleep(limits.age) => {}
+            () = self.stop.cancelled() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        // A peer that hangs up or is too slow is its own matter.
+        let _ = timeout(limits.last_answer, connection).await;
     }
-    connection.as_mut().graceful_shutdown();
-    // A peer that hangs up or is too slow is its own matter.
-    let _ = tokio::time::timeout(LAST_ANSWER, connection).await;
 }
