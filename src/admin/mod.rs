@@ -1,3 +1,1 @@
-//! What operators look at: health.
-
-pub mod health;
+//! admin

@@ -99,35 +99,11 @@ impl<'a> KeyValue<'a> {
 
     #[inline(always)]
     fn read_at_depth(message: &'a [u8], range: Range<usize>, depth: u8) -> Result<Self, Malformed> {
-        match message.get(range.clone()).and_then(key_then_value) {
-            Some((key, value_len)) => {
-                let from = range.end.saturating_sub(value_len);
-                Ok(KeyValue { key, value: Place::whole(message, from..range.end, depth) })
-            }
-            None => Self::read_any_order(message, range, depth),
-        }
-    }
-
-    #[cold]
-    fn read_any_order(message: &'a [u8], range: Range<usize>, depth: u8) -> Result<Self, Malformed> {
-        let mut key = Default::default();
-        let mut value = Place::whole(message, range.start..range.start, depth);
-        let mut values = 0usize;
-        let mut fields = Fields::new(message, range.clone());
-        while let Some(field) = fields.next_field()? {
-            match field.number {
-                KEY => key = message.get(field.content()?).unwrap_or_default(),
-                VALUE => {
-                    value = Place::whole(message, field.content()?, depth);
-                    values += 1;
-                }
-                _ => {}
-            }
-        }
-        if values > 1 {
-            value = Place::pieces(message, range, VALUE, depth);
-        }
-        Ok(KeyValue { key, value })
+        let (key, value, field) = match message.get(range.clone()).and_then(key_then_value) {
+            Some((key, value_len)) => (key, range.end.wrapping_sub(value_len)..range.end, 0),
+            None => key_and_value_in_any_order(message, range)?,
+        };
+        Ok(KeyValue { key, value: Place::pieces(message, value, field, depth) })
     }
 }
 
@@ -139,10 +115,39 @@ fn key_then_value(content: &[u8]) -> Option<(&[u8], usize)> {
     let (key, rest) = rest.split_at_checked(usize::from(*key_len))?;
     let (said, is) = match rest {
         [0x12, a @ 0..0x80, value @ ..] => (usize::from(*a), value.len()),
-        [0x12, a, b @ 0..0x80, value @ ..] => (usize::from(a & 0x7f) | usize::from(*b) << 7, value.len()),
+        [0x12, a, b @ 0..0x80, value @ ..] => (two_byte_varint(*a, *b), value.len()),
         _ => return None,
     };
     (said == is).then_some((key, is))
+}
+
+#[inline(always)]
+fn two_byte_varint(a: u8, b: u8) -> usize {
+    usize::from(a & 0x7f) | usize::from(b) << 7
+}
+
+/// Any form of a `KeyValue`: the key, and the place of the value as [`Place`] has it, range and field.
+#[cold]
+#[inline(never)]
+fn key_and_value_in_any_order(
+    message: &[u8],
+    range: Range<usize>,
+) -> Result<(&[u8], Range<usize>, u32), Malformed> {
+    let mut key = Default::default();
+    let mut value = range.start..range.start;
+    let mut values = 0usize;
+    let mut fields = Fields::new(message, range.clone());
+    while let Some(field) = fields.next_field()? {
+        match field.number {
+            KEY => key = message.get(field.content()?).unwrap_or_default(),
+            VALUE => {
+                value = field.content()?;
+                values += 1;
+            }
+            _ => {}
+        }
+    }
+    Ok(if values > 1 { (key, range, VALUE) } else { (key, value, 0) })
 }
 
 /// `ArrayValue`: values in order.
@@ -248,6 +253,33 @@ impl<'a> Place<'a> {
         if self.depth > MAX_DEPTH {
             return Ok(AnyValue::Empty);
         }
+        if let Some(value) = self.read_usual() {
+            return Ok(value);
+        }
+        self.read_any_form()
+    }
+
+    /// A value that is nothing but one short member.
+    #[inline]
+    fn read_usual(&self) -> Option<AnyValue<'a>> {
+        if self.field != 0 {
+            return None;
+        }
+        Some(match self.message.get(self.from..)? {
+            [0x0a, len @ 0..0x80, text @ ..] if text.len() == usize::from(*len) => AnyValue::Str(text),
+            [0x0a, a, b @ 0..0x80, text @ ..] if text.len() == two_byte_varint(*a, *b) => AnyValue::Str(text),
+            [0x10, value @ 0..0x80] => AnyValue::Bool(*value != 0),
+            [0x18, value @ 0..0x80] => AnyValue::Int(i64::from(*value)),
+            [0x18, a, b @ 0..0x80] => AnyValue::Int(two_byte_varint(*a, *b) as i64),
+            [0x2a, len @ 0..0x80, list @ ..] if list.len() == usize::from(*len) => {
+                let end = self.message.len();
+                AnyValue::Array(Array(List::whole(*self, end.wrapping_sub(list.len())..end)))
+            }
+            _ => return None,
+        })
+    }
+
+    fn read_any_form(&self) -> Result<AnyValue<'a>, Malformed> {
         let content = |range: Range<usize>| self.message.get(range).unwrap_or_default();
         let mut found = AnyValue::Empty;
         let mut fields = self.fields();

@@ -18,6 +18,22 @@ impl<'o> AttributeWriter<'o> {
 
     /// Appends a string.
     pub fn string(&mut self, key: &str, value: &str) {
+        // Nearly all attributes are so short that each tag and length takes one byte.
+        let entry = (key.len() + value.len()).saturating_add(6);
+        if let (Ok(entry @ 0..0x80), Ok(tag @ 0..0x80)) = (u8::try_from(entry), u8::try_from(self.tag())) {
+            let (key_len, value_len) = (key.len() as u8, value.len() as u8);
+            self.out.reserve(usize::from(entry) + 2);
+            self.out.extend_from_slice(&[tag, entry, KEY << 3 | LEN, key_len]);
+            self.out.extend_from_slice(key.as_bytes());
+            self.out.extend_from_slice(&[
+                VALUE << 3 | LEN,
+                value_len + 2,
+                STRING_VALUE << 3 | LEN,
+                value_len,
+            ]);
+            self.out.extend_from_slice(value.as_bytes());
+            return;
+        }
         self.key(key, len_delimited(value.len()));
         self.bytes(STRING_VALUE, value.as_bytes());
     }
@@ -51,10 +67,14 @@ impl<'o> AttributeWriter<'o> {
     fn key(&mut self, key: &str, value: usize) {
         let entry = len_delimited(key.len()) + len_delimited(value);
         self.out.reserve(entry + MAX_HEADER);
-        put_varint(self.out, u64::from(self.field) << 3 | u64::from(LEN));
+        put_varint(self.out, self.tag());
         put_varint(self.out, entry as u64);
         self.bytes(KEY, key.as_bytes());
         self.header(VALUE, value);
+    }
+
+    fn tag(&self) -> u64 {
+        u64::from(self.field) << 3 | u64::from(LEN)
     }
 
     fn bytes(&mut self, field: u8, content: &[u8]) {
@@ -107,7 +127,8 @@ mod tests {
     #[test]
     fn what_is_appended_is_what_prost_reads() {
         let long = "x".repeat(20_000);
-        let texts = ["cyber", "", &long];
+        let at_the_edge = ["x".repeat(100), "x".repeat(101), "x".repeat(102)];
+        let texts = ["cyber", "", &at_the_edge[0], &at_the_edge[1], &at_the_edge[2], &long];
         let mut out = Vec::new();
         for field in [6, 9] {
             out.clear();

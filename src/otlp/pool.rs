@@ -4,20 +4,22 @@
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 /// Keeps a few large buffers between uses.
 #[derive(Debug)]
 pub(super) struct Pool {
+    /// The one that has been idle longest stands first.
     idle: Mutex<Vec<Vec<u8>>>,
 }
 
-/// The pool of this process; it holds at most `MAX_IDLE * LARGEST` bytes.
+/// The pool of this process.
 pub(super) static POOL: Pool = Pool::new();
 
 /// How many idle buffers are kept.
 const MAX_IDLE: usize = 4;
-/// Larger buffers go back to the allocator.
-const LARGEST: usize = 8 << 20;
+/// How many bytes all idle buffers may have together. Larger buffers go back to the allocator.
+const MAX_IDLE_BYTES: usize = 8 << 20;
 /// Smaller buffers are the allocator's daily work and need no pool.
 const SMALLEST: usize = 32 << 10;
 
@@ -37,21 +39,30 @@ impl Pool {
         let mut idle = self.idle.lock();
         let fits = |buffer: &Vec<u8>| (capacity..capacity.saturating_mul(4)).contains(&buffer.capacity());
         let at = idle.iter().rposition(fits)?;
-        Some(idle.swap_remove(at))
+        Some(idle.remove(at))
     }
 
-    /// Keeps a buffer that is no longer used; when there is no room the one that has been idle longest goes.
+    /// Keeps a buffer that is no longer used; those that have been idle longest make room for it.
     fn put_back(&self, mut buffer: Vec<u8>) {
-        if !(SMALLEST..=LARGEST).contains(&buffer.capacity()) {
+        let bytes = buffer.capacity();
+        if !(SMALLEST..=MAX_IDLE_BYTES).contains(&bytes) {
             return;
         }
         buffer.clear();
+        let mut surplus = SmallVec::<[Vec<u8>; MAX_IDLE]>::new();
         let mut idle = self.idle.lock();
-        let oldest = (idle.len() >= MAX_IDLE).then(|| idle.remove(0));
+        while idle.len() >= MAX_IDLE || sum(&idle) + bytes > MAX_IDLE_BYTES {
+            surplus.push(idle.remove(0));
+        }
         idle.push(buffer);
+        // Freeing megabytes takes longer than others should wait for the lock.
         drop(idle);
-        drop(oldest);
+        drop(surplus);
     }
+}
+
+fn sum(buffers: &[Vec<u8>]) -> usize {
+    buffers.iter().map(Vec::capacity).sum()
 }
 
 /// A buffer on loan from a [`Pool`].
@@ -111,19 +122,22 @@ mod tests {
     #[test]
     fn a_small_request_does_not_take_a_large_buffer() {
         let pool = pool();
-        drop(pool.take(LARGEST));
+        drop(pool.take(MAX_IDLE_BYTES));
         let small = pool.take(SMALLEST);
-        assert!(small.buffer.capacity() < LARGEST / 4);
-        assert_eq!(idle(pool), [LARGEST]);
+        assert!(small.buffer.capacity() < MAX_IDLE_BYTES / 4);
+        assert_eq!(idle(pool), [MAX_IDLE_BYTES]);
     }
 
     #[test]
-    fn what_is_kept_is_bounded_in_number_and_size() {
+    fn what_is_kept_is_bounded_in_number_and_bytes_and_the_newest_stays() {
         let pool = pool();
-        let loans: Vec<_> = (0..3 * MAX_IDLE).map(|_| pool.take(SMALLEST)).collect();
+        let loans: Vec<_> = (0..3 * MAX_IDLE).map(|more| pool.take(SMALLEST + more)).collect();
         drop(loans);
-        drop(pool.take(LARGEST + 1));
+        assert_eq!(idle(pool), [8, 9, 10, 11].map(|more| SMALLEST + more));
+        drop(pool.take(MAX_IDLE_BYTES - 2 * SMALLEST));
+        assert_eq!(idle(pool), [SMALLEST + 11, MAX_IDLE_BYTES - 2 * SMALLEST]);
+        drop(pool.take(MAX_IDLE_BYTES + 1));
         drop(pool.take(SMALLEST - 1));
-        assert_eq!(idle(pool), [SMALLEST; MAX_IDLE]);
+        assert_eq!(idle(pool).len(), 2);
     }
 }

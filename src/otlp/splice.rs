@@ -66,7 +66,7 @@ pub fn count(signal: Signal, message: &[u8]) -> Result<usize, Malformed> {
 #[derive(Clone, Copy, Debug)]
 enum Edit {
     /// The length prefix of `width` bytes at `at` becomes `value`.
-    Length { at: usize, width: usize, value: usize },
+    Length { at: usize, width: u8, value: usize },
     /// The next `len` of the appended bytes go in at `at`.
     Append { at: usize, len: usize },
 }
@@ -131,7 +131,7 @@ impl<'m, V: Visit<'m>> Walk<'m, '_, V> {
             };
             // The length stands in front of what it counts, but is known only afterwards.
             let prefix = self.edits.len();
-            self.edits.push(Edit::Length { at, width: from - at, value: 0 });
+            self.edits.push(Edit::Length { at, width: (from - at) as u8, value: 0 });
             let inner = inside(self, from..to)?;
             if self.edits.len() == prefix + 1 {
                 self.edits.truncate(prefix);
@@ -157,7 +157,7 @@ fn rewrite(message: &[u8], edits: &[Edit], appended: &[u8], growth: Growth) -> M
             Edit::Length { at, width, value } => {
                 out.extend_from_slice(message.get(done..at).unwrap_or_default());
                 put_varint(out, value as u64);
-                done = at + width;
+                done = at + usize::from(width);
             }
             Edit::Append { at, len } => {
                 out.extend_from_slice(message.get(done..at).unwrap_or_default());

@@ -66,110 +66,111 @@ impl Field {
 /// The fields of the message that stands at a range of a larger buffer, in the order in which they stand.
 #[derive(Clone, Debug, Default)]
 pub struct Fields<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    rest: &'a [u8],
+    /// Offset behind the last byte of the message.
+    end: usize,
 }
 
 impl<'a> Fields<'a> {
     /// The fields of the message at `range` of `bytes`; a range that is not inside of `bytes` is an empty message.
+    #[inline]
     pub fn new(bytes: &'a [u8], range: Range<usize>) -> Self {
-        let bytes = bytes.get(..range.end).unwrap_or_default();
-        Fields { bytes, at: range.start }
+        Fields { rest: bytes.get(range.clone()).unwrap_or_default(), end: range.end }
     }
 
     /// The next field, or `None` at the end of the message.
     #[inline(always)]
     pub fn next_field(&mut self) -> Result<Option<Field>, Malformed> {
-        if self.at >= self.bytes.len() {
+        if self.rest.is_empty() {
             return Ok(None);
         }
-        let at = self.at;
+        let at = self.position();
         let tag = self.varint()?;
-        let number = u32::try_from(tag >> 3).ok().filter(|n| (1..=MAX_FIELD_NUMBER).contains(n));
-        let Some(number) = number else { return Err(Malformed::Tag(at)) };
+        let number = tag >> 3;
+        if number.wrapping_sub(1) >= MAX_FIELD_NUMBER {
+            return Err(Malformed::Tag(at));
+        }
         let value = match tag & 7 {
+            2 => self.len()?,
             0 => Value::Varint(self.varint()?),
             1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
-            2 => self.len()?,
             5 => Value::Fixed32(u32::from_le_bytes(self.array()?)),
             _ => return Err(Malformed::Tag(at)),
         };
-        Ok(Some(Field { number, at, value }))
+        Ok(Some(Field { number: number as u32, at, value }))
     }
 
     /// The next number of a packed list of varints, which stands here instead of fields; `None` at its end.
     pub fn next_packed_varint(&mut self) -> Result<Option<u64>, Malformed> {
-        if self.at >= self.bytes.len() { Ok(None) } else { self.varint().map(Some) }
+        if self.rest.is_empty() { Ok(None) } else { self.varint().map(Some) }
     }
 
     /// The next number of a packed list of 8 bytes each, which stands here instead of fields; `None` at its end.
     pub fn next_packed_fixed64(&mut self) -> Result<Option<u64>, Malformed> {
-        if self.at >= self.bytes.len() {
+        if self.rest.is_empty() {
             return Ok(None);
         }
         self.array().map(|bytes| Some(u64::from_le_bytes(bytes)))
     }
 
     /// Where the next field starts, or the end of the message.
+    #[inline(always)]
     pub fn position(&self) -> usize {
-        self.at
+        self.end.wrapping_sub(self.rest.len())
     }
 
     #[inline(always)]
     fn varint(&mut self) -> Result<u64, Malformed> {
         // Nearly all tags and lengths have one or two bytes.
-        match self.bytes.get(self.at..) {
-            Some([a @ 0..0x80, ..]) => {
-                self.at += 1;
-                Ok(u64::from(*a))
-            }
-            Some([a, b @ 0..0x80, ..]) => {
-                self.at += 2;
-                Ok(u64::from(a & 0x7f) | u64::from(*b) << 7)
-            }
-            _ => self.long_varint(),
-        }
-    }
-
-    #[cold]
-    fn long_varint(&mut self) -> Result<u64, Malformed> {
-        let start = self.at;
-        let mut value = 0u64;
-        for shift in (0..70).step_by(7) {
-            let Some(byte) = self.bytes.get(self.at) else { return Err(Malformed::Truncated(start)) };
-            self.at += 1;
-            if shift == 63 && *byte > 1 {
-                return Err(Malformed::Varint(start));
-            }
-            value |= u64::from(byte & 0x7f) << shift;
-            if *byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(Malformed::Varint(start))
+        let (value, rest) = match self.rest {
+            [a @ 0..0x80, rest @ ..] => (u64::from(*a), rest),
+            [a, b @ 0..0x80, rest @ ..] => (u64::from(a & 0x7f) | u64::from(*b) << 7, rest),
+            // By value: a reference to `self` would keep it in memory on the quick way too.
+            rest => long_varint(rest, self.end)?,
+        };
+        self.rest = rest;
+        Ok(value)
     }
 
     #[inline(always)]
     fn len(&mut self) -> Result<Value, Malformed> {
-        let length_at = self.at;
+        let length_at = self.position();
         let length = self.varint()?;
-        let from = self.at;
-        let to = usize::try_from(length)
-            .ok()
-            .and_then(|n| from.checked_add(n))
-            .filter(|to| *to <= self.bytes.len());
-        let Some(to) = to else { return Err(Malformed::Truncated(length_at)) };
-        self.at = to;
-        Ok(Value::Len { length_at, from, to })
+        let from = self.position();
+        let content = usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length));
+        let Some((_, rest)) = content else { return Err(Malformed::Truncated(length_at)) };
+        self.rest = rest;
+        Ok(Value::Len { length_at, from, to: self.position() })
     }
 
+    #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let Some(array) = self.bytes.get(self.at..).and_then(|b| b.first_chunk::<N>()) else {
-            return Err(Malformed::Truncated(self.at));
+        let Some((array, rest)) = self.rest.split_first_chunk::<N>() else {
+            return Err(Malformed::Truncated(self.position()));
         };
-        self.at += N;
+        self.rest = rest;
         Ok(*array)
     }
+}
+
+/// A varint of any length at the start of `bytes`, which end at offset `end`, and what stands behind it.
+#[cold]
+#[inline(never)]
+fn long_varint(bytes: &[u8], end: usize) -> Result<(u64, &[u8]), Malformed> {
+    let start = end.wrapping_sub(bytes.len());
+    let (mut value, mut rest) = (0u64, bytes);
+    for shift in (0..70).step_by(7) {
+        let Some((byte, behind)) = rest.split_first() else { return Err(Malformed::Truncated(start)) };
+        if shift == 63 && *byte > 1 {
+            break;
+        }
+        value |= u64::from(byte & 0x7f) << shift;
+        rest = behind;
+        if *byte < 0x80 {
+            return Ok((value, rest));
+        }
+    }
+    Err(Malformed::Varint(start))
 }
 
 /// Appends `value` as a varint.
@@ -187,7 +188,7 @@ pub fn varint_len(value: u64) -> usize {
 }
 
 /// Protobuf's own bound on field numbers.
-const MAX_FIELD_NUMBER: u32 = (1 << 29) - 1;
+const MAX_FIELD_NUMBER: u64 = (1 << 29) - 1;
 
 #[cfg(test)]
 mod tests {
