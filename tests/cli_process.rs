@@ -2,7 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs;
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a process may take for what it does in a moment.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 const VALID: &str = "
 receivers: {otlp: {protocols: {grpc: }}}
@@ -100,6 +108,121 @@ fn components_are_listed_as_yaml() {
     assert_eq!(names("receivers"), ["otlp"]);
     assert_eq!(names("exporters"), ["otlp_grpc", "otlp_http", "debug"]);
     assert_eq!(components["buildinfo"]["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn a_running_collector_ends_with_0_when_it_is_told_to() {
+    let mut running = Running::start(&[("OTEL_CONFIG", &runnable("debug: "))]);
+    running.wait_for("requests are taken");
+    running.terminate();
+    assert_eq!(running.exit_code(), 0);
+}
+
+#[test]
+fn an_address_that_is_taken_is_a_failure() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let set = format!("receivers.otlp.protocols.http.endpoint={}", taken.local_addr().unwrap());
+    let variables = [("OTEL_CONFIG", &*runnable("debug: "))];
+    let output = call(&["--config=env:OTEL_CONFIG", "--set", &set], &variables);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("error: receiver otlp"), "{}", stderr(&output));
+}
+
+#[test]
+fn data_that_is_lost_at_the_end_is_said_and_ends_with_3() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let exporter = format!("otlp: {{endpoint: '{nobody}', tls: {{insecure: true}}}}");
+    let mut running = Running::start(&[("OTEL_CONFIG", &runnable(&exporter))]);
+    let listening = running.wait_for("transport=http");
+    let port = listening.trim().rsplit(':').next().unwrap().parse().unwrap();
+    running.wait_for("requests are taken");
+    assert!(
+        post(port, r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"lost"}]}]}]}"#).contains(" 200 ")
+    );
+    running.terminate();
+    let said = running.wait_for("stopped with data lost");
+    assert!(said.contains("1 accepted item could"), "{said}");
+    assert_eq!(running.exit_code(), 3);
+}
+
+/// A collector that listens on free ports.
+struct Running {
+    process: Child,
+    errors: Receiver<String>,
+}
+
+impl Running {
+    fn start(variables: &[(&str, &str)]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_refusal-collector"))
+            .arg("--config=env:OTEL_CONFIG")
+            .env_clear()
+            .envs(variables.iter().copied())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (sender, errors) = mpsc::channel();
+        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Running { process, errors }
+    }
+
+    /// The first line on standard error that holds `text`, from where the last wait ended.
+    fn wait_for(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.errors.recv_timeout(left) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(_) => {}
+                Err(error) => panic!("{text:?} was not said: {error}"),
+            }
+        }
+    }
+
+    fn terminate(&self) {
+        let status = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    fn exit_code(&mut self) -> i32 {
+        let deadline = Instant::now() + DEADLINE;
+        while Instant::now() < deadline {
+            match self.process.try_wait().unwrap() {
+                Some(status) => return status.code().unwrap(),
+                None => thread::sleep(Duration::from_millis(10)),
+            }
+        }
+        panic!("the collector does not end");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A configuration with this exporter, on free ports, that gives up soon.
+fn runnable(exporter: &str) -> String {
+    let name = exporter.split(':').next().unwrap();
+    format!(
+        "receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:0'}}}}}}}}\n\
+         exporters: {{{exporter}}}\n\
+         service:\n  shutdown_timeout: 100ms\n  telemetry: {{metrics: {{level: none}}}}\n  \
+         pipelines: {{traces: {{receivers: [otlp], exporters: [{name}]}}}}\n"
+    )
+}
+
+fn post(port: u16, body: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let length = body.len();
+    let head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json";
+    write!(stream, "{head}\r\ncontent-length: {length}\r\n\r\n{body}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 fn call(arguments: &[&str], variables: &[(&str, &str)]) -> Output {

@@ -16,9 +16,9 @@ exporters:
   otlp_grpc: {endpoint: 'backend:4317'}
   otlp_http: {endpoint: 'http://backend:4318'}
   debug:
-extensions: {health_check: }
+extensions: {health_check: , bearertokenauth: {token: secret}}
 service:
-  extensions: [health_check]
+  extensions: [health_check, bearertokenauth]
   pipelines:
     traces:
       receivers: [otlp]
@@ -26,8 +26,12 @@ service:
       exporters: [otlp_grpc, otlp_http, debug]
 ";
 
-const SET_BY_BASE: [&str; 3] =
-    ["processors.memory_limiter.limit_mib", "service.extensions", "service.pipelines.traces.processors"];
+const SET_BY_BASE: [&str; 4] = [
+    "processors.memory_limiter.limit_mib",
+    "extensions.bearertokenauth.token",
+    "service.extensions",
+    "service.pipelines.traces.processors",
+];
 
 /// One row of a table of keys.
 struct Row {
@@ -146,12 +150,15 @@ fn example(row: &Row) -> String {
         "*none*" | "*required*" => match row.kind.as_str() {
             "number" if row.path.contains("percentage") => "50".to_owned(),
             "number" if row.path.ends_with("level") => "3".to_owned(),
+            "number" if row.path.ends_with("batch.max_size") => "10000".to_owned(),
             "number" => "100".to_owned(),
             "duration" => "10s".to_owned(),
             "boolean" => "true".to_owned(),
             "file" => "/etc/file.pem".to_owned(),
             "URL" | "host:port or URL" => "https://other:4317".to_owned(),
+            "extension" if row.path.ends_with("authenticator") => "bearertokenauth".to_owned(),
             "extension" => "health_check".to_owned(),
+            "list of files" => "[]".to_owned(),
             "list of receivers" => "[otlp]".to_owned(),
             "list of exporters" => "[debug]".to_owned(),
             "text" => "word".to_owned(),
@@ -162,9 +169,11 @@ fn example(row: &Row) -> String {
     }
 }
 
-/// What a key by itself may lack: the key beside it, or the extension that it should name.
+/// What a key by itself may lack, or not stand beside.
 fn belongs_to_another_key(problem: &Problem) -> bool {
-    matches!(problem, Problem::Invalid { reason, .. } if reason.starts_with("needs "))
+    let concerns_two =
+        |reason: &str| reason.starts_with("needs ") || reason.starts_with("cannot be combined ");
+    matches!(problem, Problem::Invalid { reason, .. } if concerns_two(reason))
 }
 
 fn load(base: &str, set: &[String]) -> Result<Loaded, Errors> {

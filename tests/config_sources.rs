@@ -4,6 +4,9 @@
 use refusal_collector::config::model::{Exporter, OtlpGrpcExporter, Processor, Receiver, Verbosity};
 use refusal_collector::config::print::{self, Secrets};
 use refusal_collector::config::{self, ComponentId, Config, Environment, Errors, Loaded, Sources};
+use refusal_collector::refusal::answer::StopField;
+use refusal_collector::refusal::verdict::Class;
+use refusal_collector::refusal::vocabulary::Vocabulary;
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
@@ -204,6 +207,35 @@ fn a_file_can_be_put_into_a_value() {
     assert_eq!(exporter.headers["a"].reveal(), "s3cr3t");
     assert_eq!(exporter.headers["b"].reveal(), "Bearer s3cr3t");
     assert_eq!((exporter.queue.num_consumers, exporter.queue.queue_size), (2, 5));
+}
+
+#[test]
+fn words_of_the_vocabulary_come_from_files_and_from_the_configuration_which_counts_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("words.yaml");
+    fs::write(&file, "openai: {stop: {finish_reason: {halt: length, freeze: length}}}\n").unwrap();
+    let inline = "openai: {stop: {finish_reason: {halt: refusal}}}";
+    let text =
+        format!("yaml:processors: {{refusal: {{vocabulary: {{files: ['{}'], {inline}}}}}}}", file.display());
+    let loaded = load(&[BASE, &text], &[], &[]);
+    let Processor::Refusal(refusal) = &loaded.config.processors[&ComponentId::new("refusal")] else {
+        panic!()
+    };
+    let vocabulary = Vocabulary::embedded().unwrap().extended(&refusal.vocabulary).unwrap();
+    let openai = vocabulary.vendor_of_provider("openai");
+    let class = |word| vocabulary.stop(openai, StopField::FinishReason, word).map(|stop| stop.class);
+    assert_eq!(
+        [class("halt"), class("freeze"), class("unheard")],
+        [Some(Class::Refusal), Some(Class::Length), None]
+    );
+
+    let printed = print::to_yaml(&loaded, Secrets::Redacted).unwrap();
+    let again = load(&[&format!("yaml:{printed}")], &[], &[]);
+    assert_eq!(print::to_yaml(&again, Secrets::Redacted).unwrap(), printed);
+
+    fs::write(&file, "openai: {stopp: {}}\n").unwrap();
+    let errors = try_load(&[BASE, &text], &[], &[]).err().unwrap().to_string();
+    assert!(errors.contains("words.yaml:1:10: unknown key \"stopp\" in openai"), "{errors}");
 }
 
 #[test]

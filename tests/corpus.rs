@@ -7,7 +7,7 @@ mod recordings;
 
 use recordings::{Case, Exceptions, Judged, all_cases};
 use refusal_collector::refusal::answer::StopField;
-use refusal_collector::refusal::verdict::{Category, Class};
+use refusal_collector::refusal::verdict::{Category, Class, Phase};
 use refusal_collector::refusal::vocabulary::{Lookup, Vocabulary};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -139,6 +139,13 @@ fn faults(case: &Case, judged: &Judged, vocabulary: &Vocabulary, exceptions: &Ex
                 faults.push(format!("{} made up", best.class));
             }
         }
+    }
+    if let Some(phase) = best.phase
+        && let Some(truth) = exceptions.phase(&case.name).or(case.truth.phase)
+        && phase != truth
+        && phase != Phase::Unknown
+    {
+        faults.push(format!("phase {phase} instead of {truth}"));
     }
     if let Some(word) = case.recoverable_category() {
         let expected = category_of(vocabulary, case, word);

@@ -199,7 +199,7 @@ async fn what_cannot_work_is_told_at_the_start() {
     assert_eq!(grpc(|e| e.endpoint.clear()), "endpoint \"\": it must be set");
     assert_eq!(
         grpc(|e| e.compression_level = Some(99)),
-        "compression_params.level: gzip has no level 99; its levels are 1 to 9"
+        "compression_params.level: gzip has no level 99; its levels are 0 to 9"
     );
     assert_eq!(
         grpc(|e| {

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use refusal_collector::refusal::answer::{ErrorFacts, StopField};
+use refusal_collector::refusal::answer::{ErrorFacts, Findings, StopField};
 use refusal_collector::refusal::verdict::{Actor, Category, Class, Side};
 use refusal_collector::refusal::vocabulary::{Lookup, Vendor, Vocabulary};
 use serde::Deserialize;
@@ -66,7 +66,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "status 403 alone",
         "403 also means a missing permission; the sentence or type must say guardrail",
     ),
-    ("litellm.proxy", "finish_reason of Foundry errors", "a stop word, not an error"),
+    ("azure.openai.chat", "finish_reason of Foundry errors", "a stop word, not an error"),
     (
         "anthropic.messages",
         "category copyright of a 400",
@@ -203,17 +203,22 @@ fn every_error_of_every_surface_means_what_its_vendor_means() {
         }
     }
     assert!(checked >= 35, "{checked}");
-    // The bare 403, the Foundry finish reason and OpenRouter's two metadata fields.
-    assert_eq!(excepted, 4, "{EXCEPTIONS:?}");
+    // The bare 403 and the Foundry finish reason.
+    assert_eq!(excepted, 2, "{EXCEPTIONS:?}");
 }
 
 /// The facts that an answer reader would give; `None` for the listed exceptions.
 fn facts(case: &ErrorCase) -> Option<Vec<ErrorFacts>> {
     let path = case.path.as_deref().unwrap_or("");
-    if case.present.is_some() || path.contains("finish_reason") {
+    if path.contains("finish_reason") {
         return None;
     }
     let mut facts = ErrorFacts { status: case.http, ..ErrorFacts::default() };
+    facts.findings = match path.rsplit_once('.').filter(|_| case.present == Some(true)) {
+        Some((_, "reasons")) => Some(Findings::Reasons),
+        Some((_, "patterns")) => Some(Findings::Patterns),
+        _ => None,
+    };
     facts.code = case.code.as_deref().map(Box::from);
     facts.kind = case.kind.as_deref().map(Box::from);
     facts.message = case.require_message_contains.as_deref().map(|part| format!("It is our {part}.").into());
@@ -225,7 +230,8 @@ fn facts(case: &ErrorCase) -> Option<Vec<ErrorFacts>> {
         let code = |code: &String| ErrorFacts { code: Some(code.as_str().into()), ..facts.clone() };
         return Some(case.one_of.iter().map(code).collect());
     }
-    let told = facts.code.is_some() || facts.kind.is_some() || facts.message.is_some();
+    let told =
+        facts.code.is_some() || facts.kind.is_some() || facts.message.is_some() || facts.findings.is_some();
     told.then(|| vec![facts])
 }
 

@@ -1,1 +1,3 @@
-//! admin
+//! What operators look at: health.
+
+pub mod health;

@@ -7,9 +7,11 @@
 )]
 
 mod components;
+mod logs;
 mod print_config;
 mod run;
 mod validate;
+mod vocabulary;
 
 use crate::config::{self, Errors, Loaded, Sources};
 use clap::{Args, Parser, Subcommand};
@@ -48,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Validate(validate) => validate::execute(&validate),
         Command::PrintConfig(print) => print_config::execute(&print),
         Command::Components => components::execute(),
+        Command::Vocabulary(vocabulary) => vocabulary::execute(&vocabulary),
     };
     exit.into()
 }
@@ -74,6 +77,7 @@ Examples:
   refusal-collector --config env:OTEL_CONFIG --set service.telemetry.logs.level=debug
   refusal-collector validate --config collector.yaml
   refusal-collector print-config --config base.yaml --config production.yaml
+  refusal-collector vocabulary --vendor anthropic
 
 Exit codes: 0 clean, 1 failure, 2 wrong usage or configuration, 3 stopped with data lost.";
 
@@ -85,6 +89,7 @@ enum Command {
     PrintConfig(print_config::PrintConfig),
     /// Print which receivers, processors, exporters and extensions there are.
     Components,
+    Vocabulary(vocabulary::VocabularyArguments),
 }
 
 /// Where the configuration comes from; shared by all subcommands that read one.
@@ -108,18 +113,19 @@ impl ConfigArguments {
         Sources { config: self.config.clone(), set: self.set.clone(), ..Sources::default() }
     }
 
-    /// Loads the configuration and tells its warnings, or tells its errors.
+    /// Loads the configuration, or tells its errors.
     fn load(&self) -> Result<Loaded, Exit> {
-        match config::load(&self.sources()) {
-            Ok(loaded) => {
-                loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}\n"));
-                Ok(loaded)
-            }
-            Err(errors) => {
-                tell(&errors);
-                Err(Exit::Usage)
-            }
-        }
+        config::load(&self.sources()).map_err(|errors| {
+            tell(&errors);
+            Exit::Usage
+        })
+    }
+
+    /// Loads the configuration and tells its warnings, or tells its errors.
+    fn load_and_warn(&self) -> Result<Loaded, Exit> {
+        let loaded = self.load()?;
+        loaded.warnings.iter().for_each(|warning| eprintln!("warning: {warning}\n"));
+        Ok(loaded)
     }
 }
 

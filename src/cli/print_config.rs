@@ -30,7 +30,7 @@ enum Format {
 }
 
 pub fn execute(arguments: &PrintConfig) -> Exit {
-    let loaded = match arguments.config.load() {
+    let loaded = match arguments.config.load_and_warn() {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };

@@ -1,6 +1,6 @@
 //! `run`: what the program is for.
 
-use super::{ConfigArguments, Exit};
+use super::{ConfigArguments, Exit, logs};
 use crate::pipeline::{self, Ended};
 use clap::Args;
 
@@ -19,10 +19,13 @@ pub fn execute(run: &Run) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
+    logs::start(&loaded.config.service.telemetry.logs);
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("configuration: {warning}"));
     match pipeline::run(loaded.config) {
         Ok(Ended { lost: 0 }) => Exit::Clean,
         Ok(Ended { lost }) => {
-            eprintln!("stopped with data lost: {lost} items had been accepted and could not be delivered");
+            let items = if lost == 1 { "item" } else { "items" };
+            eprintln!("stopped with data lost: {lost} accepted {items} could not be delivered");
             Exit::DataLost
         }
         Err(error) => {

@@ -21,7 +21,8 @@ enum Fate {
 
 struct Rule {
     fate: Fate,
-    key: &'static str,
+    /// The steps of the key.
+    key: Vec<&'static str>,
     why: &'static str,
 }
 
@@ -49,8 +50,7 @@ pub fn sweep(tree: &mut Node, findings: &mut Findings) {
 
 /// What to do without a component of the Collector that is not part of this program.
 pub fn advice(section: &str, kind: &str) -> Option<&'static str> {
-    let path = Path::of([section, kind]);
-    rules().find(|rule| rule.fate == Fate::Absent && fits(rule.key, &path)).map(|rule| rule.why)
+    rules().find(|rule| rule.fate == Fate::Absent && fits(&rule.key, &[section, kind])).map(|rule| rule.why)
 }
 
 /// The name that a type of `section` goes by today.
@@ -72,7 +72,7 @@ fn rules() -> impl Iterator<Item = Rule> {
             "absent" => Fate::Absent,
             _ => return None,
         };
-        Some(Rule { fate, key, why: why.trim_start() })
+        Some(Rule { fate, key: key.split('.').collect(), why: why.trim_start() })
     })
 }
 
@@ -83,44 +83,38 @@ fn visit<'r>(node: &Node, path: &Path, rules: &'r [Rule], found: &mut Vec<(Path,
         Value::List(list) => list.iter().enumerate().map(|(index, node)| (path.index(index), node)).collect(),
     };
     for (path, node) in children {
-        match rules.iter().find(|rule| fits(rule.key, &path)) {
+        let names = names(&path);
+        match rules.iter().find(|rule| fits(&rule.key, &names)) {
             Some(rule) if matches!(rule.fate, Fate::Ignored | Fate::Refused) => found.push((path, rule)),
             Some(_) | None => visit(node, &path, rules, found),
         }
     }
 }
 
-fn fits(pattern: &str, path: &Path) -> bool {
+/// The steps of a path as rules call them.
+fn names(path: &Path) -> Vec<&str> {
     let section = match path.steps() {
         [Step::Key(section), ..] => section.as_str(),
         _ => "",
     };
     let is_section = matches!(section, "receivers" | "processors" | "exporters" | "extensions");
-    let names: Vec<&str> = path
-        .steps()
-        .iter()
-        .enumerate()
-        .map(|(position, step)| match step {
-            Step::Key(id) if position == 1 && is_section => {
-                canonical_kind(section, id.split('/').next().unwrap_or_default())
-            }
-            Step::Key(name) => name,
-            Step::Index(_) => "*",
-        })
-        .collect();
-    let pattern: Vec<&str> = pattern.split('.').collect();
-    fits_steps(&pattern, &names)
+    let names = path.steps().iter().enumerate().map(|(position, step)| match step {
+        Step::Key(id) if position == 1 && is_section => {
+            canonical_kind(section, id.split('/').next().unwrap_or_default())
+        }
+        Step::Key(name) => name,
+        Step::Index(_) => "*",
+    });
+    names.collect()
 }
 
-fn fits_steps(pattern: &[&str], names: &[&str]) -> bool {
+fn fits(pattern: &[&str], names: &[&str]) -> bool {
     match (pattern, names) {
         ([], []) => true,
         (["**", rest @ ..], _) => {
-            (0..=names.len()).any(|skipped| fits_steps(rest, names.get(skipped..).unwrap_or_default()))
+            (0..=names.len()).any(|skipped| fits(rest, names.get(skipped..).unwrap_or_default()))
         }
-        ([wanted, rest @ ..], [name, names @ ..]) => {
-            (*wanted == "*" || wanted == name) && fits_steps(rest, names)
-        }
+        ([wanted, rest @ ..], [name, names @ ..]) => (*wanted == "*" || wanted == name) && fits(rest, names),
         ([], [_, ..]) | ([_, ..], []) => false,
     }
 }
@@ -150,7 +144,7 @@ mod tests {
         let written = KEYS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).count();
         assert_eq!(rules().count(), written);
         for rule in rules() {
-            assert!(rule.fate == Fate::Known || !rule.why.is_empty(), "{} says no reason", rule.key);
+            assert!(rule.fate == Fate::Known || !rule.why.is_empty(), "{:?} says no reason", rule.key);
         }
     }
 
@@ -159,7 +153,7 @@ mod tests {
         let rules: Vec<Rule> = rules().collect();
         for (position, rule) in rules.iter().enumerate() {
             let earlier = rules.iter().take(position).find(|earlier| earlier.key == rule.key);
-            assert!(earlier.is_none(), "{} is listed twice", rule.key);
+            assert!(earlier.is_none(), "{:?} is listed twice", rule.key);
         }
     }
 

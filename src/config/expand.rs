@@ -6,7 +6,7 @@
 use super::diagnostic::{Diagnostic, Findings, Problem};
 use super::node::{Expansion, Node, Scalar, Value};
 use super::source::{Origin, Source};
-use super::{Environment, yaml};
+use super::{Environment, scalar, yaml};
 use std::fs;
 
 /// How deep expansions may bring further expansions.
@@ -227,8 +227,8 @@ fn inside(reference: &str) -> &str {
 }
 
 /// Whether YAML reads a scalar as text, not as a number or a boolean.
-fn is_text(scalar: &Scalar) -> bool {
-    !scalar.plain || !super::de::is_typed(&scalar.text)
+fn is_text(Scalar { text, plain }: &Scalar) -> bool {
+    !plain || !scalar::is_typed(text)
 }
 
 fn text_of(text: &str) -> Value {

@@ -21,7 +21,9 @@ mod de;
 mod endpoint;
 mod expand;
 mod node;
+mod scalar;
 mod unsupported;
+mod vocabulary;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Errors, Problem};
@@ -80,7 +82,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Errors> {
     expand::expand(&mut tree, &sources.environment, &mut findings);
     collector::sweep(&mut tree, &mut findings);
     let written = tree.clone();
-    let config = assemble::assemble(&mut tree, &mut findings);
+    let mut config = assemble::assemble(&mut tree, &mut findings);
+    vocabulary::complete(&mut config, &written, &mut findings);
     check::check(&config, &written, &mut findings);
     unsupported::check(&config, &written, &mut findings);
     let Findings { errors, warnings } = findings.in_order();
@@ -89,22 +92,48 @@ pub fn load(sources: &Sources) -> Result<Loaded, Errors> {
 
 /// Reads a YAML file that is no configuration itself, but named in one, as any type: unknown keys are errors, and every
 /// error has its place. Nothing is expanded.
-pub fn read_file<T: DeserializeOwned>(path: &str) -> Result<T, Errors> {
-    match text_of_file(path) {
-        Ok(text) => read_text(path, text),
+pub fn read_file<T: DeserializeOwned>(path: &std::path::Path) -> Result<T, Errors> {
+    read_placed_file(path).map(|placed| placed.value)
+}
+
+/// As [`read_file`], keeping the places of what was read.
+pub fn read_placed_file<T: DeserializeOwned>(path: &std::path::Path) -> Result<Placed<T>, Errors> {
+    let name = path.display().to_string();
+    match text_of_file(&name) {
+        Ok(text) => read_placed_text(&name, text),
         Err(error) => Err(Errors(vec![error])),
     }
 }
 
 /// As [`read_file`], of a text that messages call `name`.
 pub fn read_text<T: DeserializeOwned>(name: &str, text: String) -> Result<T, Errors> {
+    read_placed_text(name, text).map(|placed| placed.value)
+}
+
+fn read_placed_text<T: DeserializeOwned>(name: &str, text: String) -> Result<Placed<T>, Errors> {
     let mut tree = yaml::parse(&Source::new(name, text)).map_err(|error| Errors(vec![error]))?;
+    let written = tree.clone();
     let mut findings = Findings::default();
     let value = de::read(&mut tree, &Path::default(), &mut findings);
     let errors = findings.in_order().errors;
     match value {
-        Some(value) if errors.is_empty() => Ok(value),
+        Some(value) if errors.is_empty() => Ok(Placed { value, tree: written }),
         Some(_) | None => Err(Errors(errors)),
+    }
+}
+
+/// What a file says, and where it says it.
+pub struct Placed<T> {
+    /// What it says.
+    pub value: T,
+    tree: Node,
+}
+
+impl<T> Placed<T> {
+    /// An error about what stands behind these keys, found by whoever understands the value.
+    pub fn invalid(&self, keys: &[&str], reason: String) -> Diagnostic {
+        let path = keys.iter().fold(Path::default(), |path, key| path.key(key));
+        Diagnostic::at(&self.tree.place(&path), Problem::Invalid { path, reason })
     }
 }
 
@@ -218,4 +247,43 @@ fn is_scheme(word: &str) -> bool {
     word.len() > 1
         && word.starts_with(|c: char| c.is_ascii_alphabetic())
         && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'.' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Loads a text in all ways; what matters is that it comes back.
+    fn load_anything(text: &str) {
+        let variables = BTreeMap::from([("X".to_owned(), text.to_owned())]);
+        for config in [format!("yaml:{text}"), "env:X".to_owned(), "yaml:exporters: '${env:X}'".to_owned()] {
+            let environment = Environment::Fixed(variables.clone());
+            let sources = Sources { config: vec![config], set: vec![format!("a={text}")], environment };
+            match load(&sources) {
+                Ok(loaded) => drop(print::to_yaml(&loaded, print::Secrets::Revealed)),
+                Err(errors) => assert!(!errors.to_string().is_empty()),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_text_makes_loading_panic(text in "[\\PC\n\t]{0,80}") {
+            load_anything(&text);
+        }
+
+        #[test]
+        fn no_damage_to_a_configuration_makes_loading_panic(
+            start in 0..DEFAULT.len(),
+            length in 0usize..40,
+            inserted in "([\\[\\]{}:,&*!|>'\"%@`#$~ \n\tä0-9a-z-]|\\$\\{|\\}|::|<<: |\\*a|&a ){0,12}",
+        ) {
+            let before: String = DEFAULT.chars().take(start).collect();
+            let after: String = DEFAULT.chars().skip(start + length).collect();
+            load_anything(&format!("{before}{inserted}{after}"));
+        }
+    }
 }

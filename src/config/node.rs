@@ -1,5 +1,6 @@
 //! The tree of a configuration before it is typed: every node knows where it was written.
 
+use super::model::ComponentId;
 use super::source::Origin;
 use std::fmt;
 use std::mem;
@@ -217,6 +218,11 @@ impl Path {
         Path(keys.into_iter().map(|key| Step::Key(key.to_owned())).collect())
     }
 
+    /// The path of a component.
+    pub fn component(section: &str, id: &ComponentId) -> Path {
+        Path::of([section, &id.to_string()])
+    }
+
     /// One key further.
     pub fn key(&self, name: &str) -> Path {
         self.then(Step::Key(name.to_owned()))
@@ -230,6 +236,14 @@ impl Path {
     /// One element further.
     pub fn index(&self, index: usize) -> Path {
         self.then(Step::Index(index))
+    }
+
+    /// The path to the map that `key` stands in, if this is the path to such a key.
+    pub fn above(&self, key: &str) -> Option<Path> {
+        match self.0.split_last() {
+            Some((Step::Key(last), above)) if last == key => Some(Path(above.to_vec())),
+            _ => None,
+        }
     }
 
     /// Whether it leads nowhere.

@@ -118,9 +118,11 @@ impl Origin {
                 prefix += "…";
             }
         }
-        let prefix = last_characters(&prefix, SHOWN / 2);
-        let marked = first_characters(&marked, SHOWN / 2);
-        let suffix = first_characters(&suffix, SHOWN / 2);
+        let length: usize = [&prefix, &marked, &suffix].iter().map(|part| part.chars().count()).sum();
+        let most = if length <= SHOWN { SHOWN } else { SHOWN / 2 };
+        let prefix = last_characters(&prefix, most);
+        let marked = first_characters(&marked, most);
+        let suffix = first_characters(&suffix, most);
 
         let number = self.line.to_string();
         let gutter = " ".repeat(number.len());

@@ -3,7 +3,7 @@
 //! Whoever builds one of these takes its line away.
 
 use super::diagnostic::{Diagnostic, Findings, Problem};
-use super::model::{ComponentId, Config, Exporter, Extension, Receiver, SendingQueue};
+use super::model::{Config, Extension, Receiver};
 use super::node::{Node, Path};
 
 /// Notes everything in `config` that cannot be done. `tree` says where it stands.
@@ -18,7 +18,7 @@ fn found_in(config: &Config) -> Vec<(Path, &'static str)> {
     let mut found = Vec::new();
     for (id, receiver) in &config.receivers {
         let Receiver::Otlp(otlp) = receiver;
-        let path = component("receivers", id).key("protocols");
+        let path = Path::component("receivers", id).key("protocols");
         let protocols = [
             ("grpc", otlp.grpc.as_ref().map(|grpc| (grpc.tls.is_some(), grpc.auth.is_some()))),
             ("http", otlp.http.as_ref().map(|http| (http.tls.is_some(), http.auth.is_some()))),
@@ -30,39 +30,17 @@ fn found_in(config: &Config) -> Vec<(Path, &'static str)> {
         }
     }
     for (id, exporter) in &config.exporters {
-        let path = component("exporters", id);
-        let (queue, auth) = match exporter {
-            Exporter::OtlpGrpc(exporter) => (&exporter.queue, &exporter.auth),
-            Exporter::OtlpHttp(exporter) => (&exporter.queue, &exporter.auth),
-            Exporter::Debug(_) => continue,
-        };
-        let auth =
-            auth.as_ref().map(|_| (path.key("auth"), "authentication by an extension (headers can do it)"));
-        found.extend(auth);
-        found.extend(in_queue(queue, &path.key("sending_queue")));
+        let is_on_disk = exporter.queue().is_some_and(|queue| queue.storage.is_some());
+        let path = Path::component("exporters", id).keys(["sending_queue", "storage"]);
+        found.extend(is_on_disk.then_some((path, "the queue on disk")));
     }
     for (id, extension) in &config.extensions {
         let what = match extension {
-            Extension::HealthCheck(_) => continue,
+            Extension::HealthCheck(_) | Extension::BearerTokenAuth(_) => continue,
             Extension::FileStorage(_) => "the queue on disk",
-            Extension::BearerTokenAuth(_) => "authentication by an extension (headers can do it)",
             Extension::RefusalApi(_) => "the JSON API",
         };
-        found.push((component("extensions", id), what));
+        found.push((Path::component("extensions", id), what));
     }
     found
-}
-
-fn in_queue(queue: &SendingQueue, path: &Path) -> Vec<(Path, &'static str)> {
-    let switches = [
-        ("storage", queue.storage.is_some(), "the queue on disk"),
-        ("batch", queue.batch.is_some(), "merging in the queue"),
-        ("wait_for_result", queue.wait_for_result, "waiting for the backend's answer"),
-    ];
-    let on = switches.into_iter().filter(|(_, is_on, _)| *is_on);
-    on.map(|(key, _, what)| (path.key(key), what)).collect()
-}
-
-fn component(section: &str, id: &ComponentId) -> Path {
-    Path::of([section]).key(&id.to_string())
 }

@@ -2,6 +2,7 @@
 
 use super::diagnostic::{Diagnostic, Problem};
 use super::node::{Key, Map, Node, Scalar, Value, holds_secrets};
+use super::scalar;
 use super::source::{Origin, Source};
 use serde_saphyr::granit_parser::{self, Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput, Tag};
 use std::borrow::Cow;
@@ -36,11 +37,6 @@ pub fn parse_as(source: &Arc<Source>, secret: bool) -> Result<Node, Diagnostic> 
     let root = composer.document(secret)?;
     source.hide(composer.secrets);
     Ok(root)
-}
-
-/// Whether a plain scalar means nothing.
-pub fn is_null(text: &str) -> bool {
-    matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
 
 struct Composer<'s> {
@@ -108,7 +104,7 @@ impl<'s> Composer<'s> {
                 return Err(Diagnostic::at(origin, problem));
             }
         };
-        if plain && is_null(&text) {
+        if plain && scalar::is_null(&text) {
             return Ok(Value::Null);
         }
         Ok(Value::Scalar(Scalar { text: text.into_owned(), plain }))

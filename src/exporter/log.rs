@@ -55,14 +55,19 @@ impl Log {
         );
     }
 
-    /// The backend took a request without some of its items, or had something to say about it.
+    /// The backend took a request without some of its items; with none of them it only had something to say about it.
     pub fn partially_rejected(&self, payload: &Payload, rejected: u64, message: &str) {
-        let Some(items) = self.partial.pass(usize::try_from(rejected).unwrap_or(usize::MAX)) else { return };
+        let rejected = usize::try_from(rejected).unwrap_or(usize::MAX).min(payload.items);
+        let Some(items) = self.partial.pass(rejected) else { return };
         let reason = without_quotations(message, payload.message.as_slice());
-        tracing::warn!(
-            exporter = %self.exporter, signal = %self.signal, items, %reason,
-            "the backend took a request, but rejected some of its items"
-        );
+        let (exporter, signal) = (&self.exporter, self.signal);
+        match items {
+            0 => tracing::warn!(%exporter, %signal, %reason, "the backend took a request with a warning"),
+            items => tracing::warn!(
+                %exporter, %signal, items, %reason,
+                "the backend took requests, but rejected items of them; these are lost"
+            ),
+        }
     }
 
     /// The backend refused items for good.

@@ -88,7 +88,7 @@ impl Collector {
             is_used.then(|| Feed { receiver: id.clone(), config: otlp.clone(), consumer })
         });
         let wait = config.service.admission.wait;
-        let receivers = receiver::start(feeds.collect(), &budget, wait, &own).await?;
+        let receivers = receiver::start(feeds.collect(), &config.extensions, &budget, wait, &own).await?;
         tracing::info!(budget_mib = budget.capacity() >> 20, "everything is ready: requests are taken");
         Ok(Collector {
             receivers,
@@ -139,7 +139,8 @@ fn start_refusals(config: &Config) -> Result<BTreeMap<ComponentId, Arc<Refusal>>
     let mut refusals = BTreeMap::new();
     for (id, processor) in &config.processors {
         let Processor::Refusal(refusal) = processor else { continue };
-        let vocabulary = Arc::new(ArcSwap::from_pointee(Vocabulary::embedded()?));
+        let vocabulary = Vocabulary::embedded()?.extended(&refusal.vocabulary)?;
+        let vocabulary = Arc::new(ArcSwap::from_pointee(vocabulary));
         let refusal = Refusal::new(refusal, vocabulary, own_resource.as_deref());
         refusals.insert(id.clone(), Arc::new(refusal));
     }

@@ -60,7 +60,7 @@ impl<C: Consume> Grpc<C> {
         }
         let path = head.uri.path();
         let signal = Signal::ALL.into_iter().find(|s| s.grpc_path() == path).ok_or(Error::NotFound)?;
-        let received = match self.intake.offer(signal) {
+        let received = match self.intake.offer(signal, &head.headers).await {
             Ok(()) => self.receive(&head.headers, &mut body).await,
             Err(error) => Err(error),
         };

@@ -89,7 +89,7 @@ impl<C: Consume> Http<C> {
             return Err(Error::Method);
         }
         let intake = &self.shared.intake;
-        let received = match intake.offer(*signal) {
+        let received = match intake.offer(*signal, &head.headers).await {
             Ok(()) => self.receive(*signal, &head.headers, format, body, clock).await,
             Err(error) => Err(error),
         };

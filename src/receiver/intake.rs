@@ -4,10 +4,12 @@ use crate::config::ComponentId;
 use crate::otlp::{self, Signal};
 use crate::payload::{Compressed, Consume, Message, Payload, Permit, Refused};
 use crate::receiver::admission::Admission;
+use crate::receiver::auth::Authenticator;
 use crate::receiver::inflate::{Codec, Failed, inflate};
 use crate::receiver::respond::Error;
 use crate::telemetry::own::{Own, ReceiverMetrics, Transport};
 use bytes::Bytes;
+use http::HeaderMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,7 @@ pub struct Intake<C> {
     admission: Admission,
     limit: usize,
     read_timeout: Duration,
+    authenticator: Option<Authenticator>,
     accounts: [(Signal, Arc<ReceiverMetrics>); 3],
 }
 
@@ -30,6 +33,8 @@ pub struct Source<'a, C> {
     pub receiver: &'a ComponentId,
     /// Who takes them.
     pub consumer: C,
+    /// Who may send; none means everybody.
+    pub authenticator: Option<Authenticator>,
     /// Who lets them in.
     pub admission: &'a Admission,
     /// Where they are counted.
@@ -44,6 +49,7 @@ impl<C: Consume> Intake<C> {
             limit: limit.min(source.admission.largest()),
             accounts: Signal::ALL.map(account),
             admission: source.admission.clone(),
+            authenticator: source.authenticator,
             consumer: source.consumer,
             read_timeout,
         }
@@ -59,8 +65,11 @@ impl<C: Consume> Intake<C> {
         &self.admission
     }
 
-    /// An error unless some pipeline takes `signal`.
-    pub fn offer(&self, signal: Signal) -> Result<(), Error> {
+    /// An error unless the sender may send, and some pipeline takes `signal`.
+    pub async fn offer(&self, signal: Signal, headers: &HeaderMap) -> Result<(), Error> {
+        if let Some(authenticator) = &self.authenticator {
+            authenticator.check(headers).await?;
+        }
         if self.consumer.takes(signal) { Ok(()) } else { Err(Error::NoPipeline(signal)) }
     }
 

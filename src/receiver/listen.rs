@@ -2,6 +2,7 @@
 
 use crate::receiver::buffers::Buffers;
 use crate::receiver::connection::{self, Ending, Handle, Limits};
+use crate::receiver::tls::Tls;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 
 /// Why a port cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +118,8 @@ impl Listener {
 pub struct Port<H> {
     /// How the port is called in logs.
     pub name: String,
+    /// What is spoken under HTTP; none means plain text.
+    pub tls: Option<Arc<Tls>>,
     /// Who answers.
     pub handler: H,
     /// What one connection may do.
@@ -141,10 +146,30 @@ async fn accept<H: Handle>(socket: TcpListener, port: Arc<Port<H>>) {
                 share = port.buffers.share() => share,
                 () = port.ending.stop.cancelled() => return,
             };
-            connection::serve(stream, port.handler.clone(), &limits, share, &port.ending).await;
+            let shaken = async {
+                let Some(tls) = &port.tls else { return Some(Stream::Plain(stream)) };
+                let handshake = timeout(limits.head_timeout, tls.accept(stream)).await.ok()?;
+                let log = |error: &io::Error| tracing::debug!(port = port.name, %error, "no TLS handshake");
+                handshake.inspect_err(log).ok().map(|stream| Stream::Tls(Box::new(stream)))
+            };
+            let stream = tokio::select! {
+                shaken = shaken => shaken,
+                () = port.ending.stop.cancelled() => None,
+            };
+            let handler = port.handler.clone();
+            match stream {
+                Some(Stream::Plain(io)) => connection::serve(io, handler, &limits, share, &port.ending).await,
+                Some(Stream::Tls(io)) => connection::serve(io, handler, &limits, share, &port.ending).await,
+                None => {}
+            }
             drop(place);
         });
     }
+}
+
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// The next connection, as soon as there is a place for it. Each socket holds at most this one beyond the limit.

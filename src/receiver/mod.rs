@@ -6,6 +6,7 @@
 //! that, and by a bound on what waits.
 
 pub mod admission;
+pub mod auth;
 pub mod body;
 pub mod buffers;
 pub mod connection;
@@ -16,20 +17,24 @@ pub mod intake;
 pub mod listen;
 pub mod respond;
 pub mod socket;
+pub mod tls;
 
 use crate::config::ComponentId;
-use crate::config::model::{GrpcServer, HttpServer, OtlpReceiver};
+use crate::config::model::{Authentication, Extension, GrpcServer, HttpServer, OtlpReceiver, ServerTls};
 use crate::otlp::Signal;
 use crate::payload::{Budget, Consume};
 use crate::telemetry::own::{Own, Transport};
 use admission::Admission;
+use auth::{AuthError, Authenticator};
 use buffers::Buffers;
 use connection::{Ending, Limits};
 use intake::{Intake, Source};
 use listen::{BindError, Listener, Port};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tls::{Tls, TlsError};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
@@ -53,7 +58,21 @@ pub struct StartError {
     /// `grpc` or `http`.
     pub transport: Transport,
     /// What is wrong.
-    pub source: BindError,
+    pub source: PortError,
+}
+
+/// What is wrong with a port.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// It cannot be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// It cannot speak TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// It cannot let anybody in.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
 }
 
 /// The receivers of the process, at work.
@@ -74,20 +93,31 @@ pub struct Bound {
     pub address: SocketAddr,
 }
 
-/// Opens every port, then starts to take requests: an error means that nothing was started. Requests wait up to `wait`
-/// for room in `budget`; what connections hold beside it is at most [`CONNECTIONS_SHARE`] of it.
+/// Opens every port, then starts to take requests: an error means that nothing was started. `extensions` are those
+/// that ports name as authenticators. Requests wait up to `wait` for room in `budget`; what connections hold beside it
+/// is at most its [`CONNECTIONS_SHARE`]th part.
 pub async fn start<C: Consume>(
     feeds: Vec<Feed<C>>,
+    extensions: &BTreeMap<ComponentId, Extension>,
     budget: &Budget,
     wait: Duration,
     own: &Own,
 ) -> Result<Running, StartError> {
-    let mut bound = Vec::new();
-    for feed in feeds {
-        let OtlpReceiver { grpc, http } = feed.config;
-        let grpc = open(&feed.receiver, Transport::Grpc, grpc, |server| &server.endpoint).await?;
-        let http = open(&feed.receiver, Transport::Http, http, |server| &server.endpoint).await?;
-        bound.push((feed.receiver, feed.consumer, grpc, http));
+    let mut opened = Vec::new();
+    for Feed { receiver, config, consumer } in feeds {
+        let failed = |transport| {
+            let receiver = receiver.clone();
+            move |source| StartError { receiver, transport, source }
+        };
+        let grpc = match config.grpc {
+            None => None,
+            Some(server) => Some(Opened::grpc(server, extensions).await.map_err(failed(Transport::Grpc))?),
+        };
+        let http = match config.http {
+            None => None,
+            Some(server) => Some(Opened::http(server, extensions).await.map_err(failed(Transport::Http))?),
+        };
+        opened.push((receiver, consumer, grpc, http));
     }
     let shared = Shared {
         admission: Admission::new(budget.clone(), wait),
@@ -95,24 +125,28 @@ pub async fn start<C: Consume>(
         ending: Ending::default(),
     };
     let mut ports = Vec::new();
-    for (receiver, consumer, grpc, http) in bound {
-        let source = |consumer| Source { receiver: &receiver, consumer, admission: &shared.admission, own };
+    for (receiver, consumer, grpc, http) in opened {
         let mut listed = |transport, listener: &Listener| {
-            let bound =
-                |address: &SocketAddr| Bound { receiver: receiver.clone(), transport, address: *address };
-            ports.extend(listener.addresses().iter().map(bound));
+            for address in listener.addresses() {
+                tracing::info!(%receiver, %transport, %address, "listening");
+                ports.push(Bound { receiver: receiver.clone(), transport, address: *address });
+            }
         };
-        if let Some((config, listener)) = grpc {
+        let source = |consumer, authenticator| Source {
+            receiver: &receiver,
+            consumer,
+            authenticator,
+            admission: &shared.admission,
+            own,
+        };
+        if let Some(Opened { server, listener, tls, authenticator }) = grpc {
             listed(Transport::Grpc, &listener);
-            listener.serve(shared.grpc(config, source(consumer.clone())));
+            listener.serve(shared.grpc(server, tls, source(consumer.clone(), authenticator)));
         }
-        if let Some((config, listener)) = http {
+        if let Some(Opened { server, listener, tls, authenticator }) = http {
             listed(Transport::Http, &listener);
-            listener.serve(shared.http(config, source(consumer)));
+            listener.serve(shared.http(server, tls, source(consumer, authenticator)));
         }
-    }
-    for Bound { receiver, transport, address } in &ports {
-        tracing::info!(%receiver, %transport, %address, "listening");
     }
     Ok(Running { ports, ending: shared.ending })
 }
@@ -142,17 +176,45 @@ impl Running {
     }
 }
 
-async fn open<S>(
-    receiver: &ComponentId,
-    transport: Transport,
-    server: Option<S>,
-    endpoint: impl Fn(&S) -> &str,
-) -> Result<Option<(S, Listener)>, StartError> {
-    let Some(server) = server else { return Ok(None) };
-    match Listener::bind(endpoint(&server)).await {
-        Ok(listener) => Ok(Some((server, listener))),
-        Err(source) => Err(StartError { receiver: receiver.clone(), transport, source }),
+/// A port that is open, before anybody is served.
+struct Opened<S> {
+    server: S,
+    listener: Listener,
+    tls: Option<Arc<Tls>>,
+    authenticator: Option<Authenticator>,
+}
+
+impl Opened<GrpcServer> {
+    async fn grpc(
+        server: GrpcServer,
+        extensions: &BTreeMap<ComponentId, Extension>,
+    ) -> Result<Self, PortError> {
+        let tls = tls(server.tls.as_ref(), &[b"h2"])?;
+        let authenticator = authenticator(server.auth.as_ref(), extensions)?;
+        Ok(Opened { listener: Listener::bind(&server.endpoint).await?, server, tls, authenticator })
     }
+}
+
+impl Opened<HttpServer> {
+    async fn http(
+        server: HttpServer,
+        extensions: &BTreeMap<ComponentId, Extension>,
+    ) -> Result<Self, PortError> {
+        let tls = tls(server.tls.as_ref(), &[b"h2", b"http/1.1"])?;
+        let authenticator = authenticator(server.auth.as_ref(), extensions)?;
+        Ok(Opened { listener: Listener::bind(&server.endpoint).await?, server, tls, authenticator })
+    }
+}
+
+fn tls(files: Option<&ServerTls>, protocols: &[&[u8]]) -> Result<Option<Arc<Tls>>, TlsError> {
+    files.map(|files| Tls::new(files.clone(), protocols).map(Arc::new)).transpose()
+}
+
+fn authenticator(
+    auth: Option<&Authentication>,
+    extensions: &BTreeMap<ComponentId, Extension>,
+) -> Result<Option<Authenticator>, AuthError> {
+    auth.map(|auth| Authenticator::new(auth, extensions)).transpose()
 }
 
 /// What all ports share.
@@ -163,7 +225,12 @@ struct Shared {
 }
 
 impl Shared {
-    fn grpc<C: Consume>(&self, config: GrpcServer, source: Source<'_, C>) -> Port<grpc::Grpc<C>> {
+    fn grpc<C: Consume>(
+        &self,
+        config: GrpcServer,
+        tls: Option<Arc<Tls>>,
+        source: Source<'_, C>,
+    ) -> Port<grpc::Grpc<C>> {
         let limits = Limits {
             head_timeout: config.read_timeout,
             idle_timeout: config.max_connection_idle,
@@ -176,10 +243,15 @@ impl Shared {
         };
         let name = format!("{} ({})", source.receiver, Transport::Grpc);
         let intake = Intake::new(source, Transport::Grpc, config.max_message_size, config.read_timeout);
-        self.port(name, grpc::Grpc::new(intake), limits, config.max_connections)
+        self.port(name, tls, grpc::Grpc::new(intake), limits, config.max_connections)
     }
 
-    fn http<C: Consume>(&self, config: HttpServer, source: Source<'_, C>) -> Port<http::Http<C>> {
+    fn http<C: Consume>(
+        &self,
+        config: HttpServer,
+        tls: Option<Arc<Tls>>,
+        source: Source<'_, C>,
+    ) -> Port<http::Http<C>> {
         let limits = Limits {
             head_timeout: config.read_header_timeout,
             idle_timeout: Some(config.idle_timeout),
@@ -197,18 +269,19 @@ impl Shared {
             (Signal::Logs, config.logs_url_path),
             (Signal::Metrics, config.metrics_url_path),
         ];
-        self.port(name, http::Http::new(intake, paths), limits, config.max_connections)
+        self.port(name, tls, http::Http::new(intake, paths), limits, config.max_connections)
     }
 
-    fn port<H>(&self, name: String, handler: H, limits: Limits, max_connections: usize) -> Port<H> {
+    fn port<H>(
+        &self,
+        name: String,
+        tls: Option<Arc<Tls>>,
+        handler: H,
+        limits: Limits,
+        max_connections: usize,
+    ) -> Port<H> {
         let connections = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
-        Port {
-            name,
-            handler,
-            limits,
-            connections,
-            buffers: self.buffers.clone(),
-            ending: self.ending.clone(),
-        }
+        let (buffers, ending) = (self.buffers.clone(), self.ending.clone());
+        Port { name, tls, handler, limits, connections, buffers, ending }
     }
 }

@@ -24,6 +24,9 @@ pub enum Error {
     /// A known path, asked in another way than by POST.
     #[error("OTLP is sent with POST")]
     Method,
+    /// Without a token, or with a wrong one.
+    #[error("authorization is missing or wrong")]
+    Unauthenticated,
     /// No pipeline takes this signal.
     #[error("no pipeline of this collector takes {0}")]
     NoPipeline(Signal),
@@ -103,6 +106,7 @@ impl Error {
         };
         match self {
             Error::NotFound | Error::NoPipeline(_) => for_good(Code::Unimplemented, StatusCode::NOT_FOUND),
+            Error::Unauthenticated => for_good(Code::Unauthenticated, StatusCode::UNAUTHORIZED),
             Error::Method => for_good(Code::Unimplemented, StatusCode::METHOD_NOT_ALLOWED),
             Error::NotGrpc => for_good(Code::Unimplemented, StatusCode::HTTP_VERSION_NOT_SUPPORTED),
             Error::NotHttp => for_good(Code::Unimplemented, StatusCode::UNSUPPORTED_MEDIA_TYPE),
@@ -214,6 +218,9 @@ pub fn http_error(error: &Error, format: Format) -> http::Response<Body> {
     match error {
         Error::Method => {
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+        }
+        Error::Unauthenticated => {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         Error::Compression(supported) => {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(supported));

@@ -295,8 +295,9 @@ pub fn judge_answer<'a>(
     let provider = provider::of_call(call, &answer, vocabulary);
     let mut case = Case::new(vocabulary, provider);
     case.is_verbatim = !answer.incomplete;
+    let was_cut = answer.incomplete && call.streamed;
     case.take_answer(answer, call.source, Trust::Vendor);
-    let has_failed = call.http_status.is_some_and(|status| status >= 400) || case.error.is_some();
+    let has_failed = call.http_status.is_some_and(|status| status >= 400) || case.error.is_some() || was_cut;
     if has_failed && !case.is_policy() {
         failure::weigh_answer(&mut case, call.http_status);
     }

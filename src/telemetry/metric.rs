@@ -25,6 +25,11 @@ impl Descriptor {
     pub const fn gauge(name: &'static str, unit: Unit, help: &'static str) -> Self {
         Descriptor { name, unit, kind: Kind::Gauge, help }
     }
+
+    /// Whether it only grows.
+    pub fn is_counter(&self) -> bool {
+        self.kind == Kind::Counter
+    }
 }
 
 /// Whether a metric only grows.

@@ -1,12 +1,17 @@
 //! What the collector counts and says: the refusal counters, its own metrics, their text forms, its logs.
 
+pub mod http;
 pub mod label;
+pub mod logs;
 pub mod metric;
 pub mod own;
+pub mod registry;
 pub mod responses;
 pub mod seen;
 pub mod series;
+pub mod server;
 pub mod tally;
+pub mod text;
 
 pub use crate::refusal::evidence::Identity;
 use crate::refusal::verdict::{Action, Actor, Category, Class, Delivery, Phase};

@@ -3,7 +3,7 @@
 //! Adding to a series that exists takes a read lock and an atomic addition; only a birth takes the write lock. Series
 //! live as long as the process: a counter that vanished and came back would be born again, and be read as a reset.
 
-use crate::telemetry::metric::{Descriptor, Exemplar, Kind, Point, Sink, Value};
+use crate::telemetry::metric::{Descriptor, Exemplar, Point, Sink, Value};
 use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -138,11 +138,10 @@ impl<K: LabelSet> Family<K> {
         sink.metric(&self.metric);
         for (labels, series) in self.sorted().iter() {
             let pairs: SmallVec<[_; 8]> = K::NAMES.iter().copied().zip(labels.values()).collect();
-            let is_counter = self.metric.kind == Kind::Counter;
             sink.point(&Point {
                 labels: &pairs,
                 value: Value::Integer(series.value()),
-                start: is_counter.then(|| series.start()),
+                start: self.metric.is_counter().then(|| series.start()),
                 exemplar: series.exemplar(),
             });
         }

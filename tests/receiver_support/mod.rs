@@ -12,16 +12,17 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use refusal_collector::config::ComponentId;
-use refusal_collector::config::model::{GrpcServer, HttpServer, OtlpReceiver};
+use refusal_collector::config::model::{Extension, GrpcServer, HttpServer, OtlpReceiver};
 use refusal_collector::otlp::{Signal, splice};
 use refusal_collector::payload::{Budget, Consume, Payload, Refused};
 use refusal_collector::receiver::{self, Feed, Running};
 use refusal_collector::telemetry::own::{Own, ReceiverSnapshot, Transport};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -111,6 +112,7 @@ pub struct Stage {
 pub struct Setup {
     pub grpc: GrpcServer,
     pub http: HttpServer,
+    pub extensions: BTreeMap<ComponentId, Extension>,
     pub fake: Fake,
     pub budget: usize,
     pub wait: Duration,
@@ -121,6 +123,7 @@ impl Default for Setup {
         Setup {
             grpc: GrpcServer { endpoint: "localhost:0".to_owned(), ..GrpcServer::default() },
             http: HttpServer { endpoint: "localhost:0".to_owned(), ..HttpServer::default() },
+            extensions: BTreeMap::new(),
             fake: Fake::default(),
             budget: 256 << 20,
             wait: Duration::from_secs(5),
@@ -133,7 +136,7 @@ impl Setup {
         let (budget, own, fake) = (Budget::new(self.budget), Own::new(), self.fake);
         let config = OtlpReceiver { grpc: Some(self.grpc), http: Some(self.http) };
         let feed = Feed { receiver: ComponentId::new("otlp"), config, consumer: fake.clone() };
-        let running = receiver::start(vec![feed], &budget, self.wait, &own).await.unwrap();
+        let running = receiver::start(vec![feed], &self.extensions, &budget, self.wait, &own).await.unwrap();
         Stage { running, fake, budget, own }
     }
 }
@@ -200,7 +203,8 @@ pub fn frame(flag: u8, message: &[u8]) -> Bytes {
     frame.into()
 }
 
-/// A raw HTTP/2 connection.
+/// A raw HTTP/2 connection. Clones share it.
+#[derive(Clone)]
 pub struct Http2 {
     sender: http2::SendRequest<Pieces>,
 }
@@ -231,10 +235,16 @@ impl Answer {
 
 impl Http2 {
     pub async fn connect(address: SocketAddr) -> Self {
-        let io = TokioIo::new(connect(address).await);
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        Http2::over(connect(address).await).await.unwrap()
+    }
+
+    pub async fn over<IO>(io: IO) -> Result<Self, hyper::Error>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(io)).await?;
         tokio::spawn(connection);
-        Http2 { sender }
+        Ok(Http2 { sender })
     }
 
     pub async fn send(&mut self, request: Request<Pieces>) -> Result<Answer, hyper::Error> {

@@ -8,7 +8,7 @@ use refusal_collector::otlp::wire::Malformed;
 use refusal_collector::refusal::evidence::{Origin, read_log_record, read_span};
 use refusal_collector::refusal::judge::{Rule, judge};
 use refusal_collector::refusal::policy::Policy;
-use refusal_collector::refusal::verdict::{Category, Class};
+use refusal_collector::refusal::verdict::{Category, Class, Phase};
 use refusal_collector::refusal::vocabulary::Vocabulary;
 use refusal_collector::telemetry::metric::{Descriptor, Point, Sink, Value};
 use refusal_collector::telemetry::responses::Responses;
@@ -40,6 +40,7 @@ pub struct Truth {
     pub stop_reason_raw: Option<String>,
     pub stop_reason_known: Option<bool>,
     pub is_refusal: bool,
+    pub phase: Option<Phase>,
     pub category: Option<String>,
     pub shape: String,
 }
@@ -184,6 +185,7 @@ pub struct Item {
     /// Of the refusal, or of the decline that a fallback made good.
     pub category: Option<Category>,
     pub vendor_category: Option<String>,
+    pub phase: Option<Phase>,
     pub rule: Rule,
     pub signal: String,
     pub leaf: bool,
@@ -219,6 +221,9 @@ impl fmt::Display for Item {
         write!(f, "{} {:?} by {:?} at {:?}", self.class, self.value, self.rule, self.signal)?;
         if let Some(category) = self.category {
             write!(f, ", category {category} ({:?})", self.vendor_category)?;
+        }
+        if let Some(phase) = self.phase {
+            write!(f, ", {phase}")?;
         }
         let leaf = if self.leaf { "" } else { ", not a leaf" };
         write!(f, ", provider {:?}, scope {:?}{leaf}", self.provider, self.instrumentation)
@@ -288,6 +293,7 @@ impl<'m> Visit<'m> for Judging<'m, '_> {
             value: verdict.value.as_deref().map(str::to_owned),
             category: refusal.map(|r| r.category).or(recovered.map(|r| r.category)),
             vendor_category: word.map(|word| word.clone().into_owned()),
+            phase: refusal.map(|refusal| refusal.phase),
             rule: judgment.rule,
             signal: refusal.map_or_else(String::new, |refusal| refusal.signal.clone().into_owned()),
             leaf: identity.leaf,
@@ -331,6 +337,8 @@ struct Exception {
     responses: Option<usize>,
     /// The right class.
     class: Option<Class>,
+    /// The right phase.
+    phase: Option<Phase>,
     /// Why.
     #[allow(dead_code)]
     reason: String,
@@ -348,6 +356,10 @@ impl Exceptions {
 
     pub fn class(&self, case: &str) -> Option<Class> {
         self.find(case, |exception| exception.class)
+    }
+
+    pub fn phase(&self, case: &str) -> Option<Phase> {
+        self.find(case, |exception| exception.phase)
     }
 
     /// Patterns of entries that no recording met.

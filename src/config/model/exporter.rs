@@ -18,6 +18,35 @@ pub enum Exporter {
     Debug(DebugExporter),
 }
 
+impl Exporter {
+    /// Where it sends; none if it keeps to this machine.
+    pub fn endpoint(&self) -> Option<&str> {
+        match self {
+            Exporter::OtlpGrpc(exporter) => Some(&exporter.endpoint),
+            Exporter::OtlpHttp(exporter) => Some(&exporter.endpoint),
+            Exporter::Debug(_) => None,
+        }
+    }
+
+    /// `sending_queue`, if it has one.
+    pub fn queue(&self) -> Option<&SendingQueue> {
+        match self {
+            Exporter::OtlpGrpc(exporter) => Some(&exporter.queue),
+            Exporter::OtlpHttp(exporter) => Some(&exporter.queue),
+            Exporter::Debug(_) => None,
+        }
+    }
+
+    /// `auth`, if it is there.
+    pub fn auth(&self) -> Option<&Authentication> {
+        match self {
+            Exporter::OtlpGrpc(exporter) => exporter.auth.as_ref(),
+            Exporter::OtlpHttp(exporter) => exporter.auth.as_ref(),
+            Exporter::Debug(_) => None,
+        }
+    }
+}
+
 /// `exporters.otlp_grpc`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
@@ -131,7 +160,7 @@ impl Default for OtlpHttpExporter {
 pub struct DebugExporter {
     /// How much is printed.
     pub verbosity: Verbosity,
-    /// How many lines a second are printed before sampling starts.
+    /// How many requests a second are printed before sampling starts.
     pub sampling_initial: u64,
     /// Of the further ones each n-th is printed; 1 prints all, 0 none.
     pub sampling_thereafter: u64,

@@ -1,6 +1,7 @@
 //! `processors`.
 
 use crate::config::units::{duration, mebibytes};
+use crate::refusal::vocabulary;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub struct RefusalProcessor {
     pub count_judged: bool,
     /// The caps on free labels (`limits`).
     pub limits: LabelLimits,
+    /// Words of vendors beyond the embedded ones. Its files have been read.
+    pub vocabulary: vocabulary::Extension,
 }
 
 impl Default for RefusalProcessor {
@@ -34,6 +37,7 @@ impl Default for RefusalProcessor {
             workload: vec!["service.name".to_owned()],
             count_judged: false,
             limits: LabelLimits::default(),
+            vocabulary: vocabulary::Extension::default(),
         }
     }
 }

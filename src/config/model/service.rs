@@ -129,11 +129,13 @@ pub struct PrometheusReader {
     pub host: String,
     /// The port to listen on.
     pub port: u16,
+    /// Whether OpenMetrics tells when each counter began, in `_created` (ours).
+    pub with_created: bool,
 }
 
 impl Default for PrometheusReader {
     fn default() -> Self {
-        PrometheusReader { host: "localhost".to_owned(), port: 8888 }
+        PrometheusReader { host: "localhost".to_owned(), port: 8888, with_created: false }
     }
 }
 

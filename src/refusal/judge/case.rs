@@ -20,6 +20,8 @@ pub(super) struct Case<'a> {
     pub(super) ending: Option<Ending<'a>>,
     /// Where a refusal in words stands.
     pub(super) refusal_text: Option<Cow<'a, str>>,
+    /// The answer that holds that refusal holds other content, too.
+    pub(super) refusal_beside_content: bool,
     /// Where filters or guardrails say that they fired.
     pub(super) fired: Option<Cow<'a, str>>,
     pub(super) guardrail: bool,
@@ -93,6 +95,7 @@ impl<'a> Case<'a> {
             provider,
             ending: None,
             refusal_text: None,
+            refusal_beside_content: false,
             fired: None,
             guardrail: false,
             refusal_event: false,
@@ -195,6 +198,7 @@ impl<'a> Case<'a> {
         if answer.refusal_part && self.refusal_text.is_none() {
             self.refusal_text = Some(Cow::Owned(format!("{key}:refusal")));
         }
+        self.refusal_beside_content |= answer.refusal_part && answer.content == Content::Some;
         self.guardrail |= answer.guardrail_intervened;
         self.side = self.side.or(answer.side);
         self.content = more_content(self.content, answer.content);
@@ -268,6 +272,11 @@ impl<'a> Case<'a> {
     /// What a category word means; `unknown` for one that nobody lists.
     pub(super) fn category_of(&self, word: &str) -> Category {
         self.vocabulary.category(self.vendor(), word).unwrap_or(Category::Unknown)
+    }
+
+    /// Whether the answer came by an API of OpenAI's or one that imitates it.
+    pub(super) fn speaks_openai(&self) -> bool {
+        self.provider.is_some_and(|provider| matches!(provider.name, "openai" | "azure.ai.openai"))
     }
 
     /// Whether something says by itself that this was a refusal.

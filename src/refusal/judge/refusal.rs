@@ -22,6 +22,7 @@ pub(super) fn describe<'a>(
         streamed: evidence.is_streamed(),
         output_tokens: evidence.tokens().1.or(case.output_tokens),
         http_status: evidence.http_status(),
+        is_wire: false,
     };
     let mut refusal = describe_case(case, rule, &around);
     if let Some(application) = application {
@@ -50,6 +51,7 @@ pub(super) fn describe_answer<'a>(
         streamed: Some(call.streamed),
         output_tokens: case.output_tokens,
         http_status: call.http_status,
+        is_wire: true,
     };
     let mut refusal = describe_case(case, rule, &around);
     finish(&mut refusal, case);
@@ -62,6 +64,8 @@ struct Around {
     streamed: Option<bool>,
     output_tokens: Option<u64>,
     http_status: Option<u16>,
+    /// The answer itself was seen, else what a library tells of it.
+    is_wire: bool,
 }
 
 fn describe_case<'a>(case: &Case<'a>, rule: Rule, around: &Around) -> Refusal<'a> {
@@ -253,8 +257,6 @@ fn phase(case: &Case<'_>, rule: Rule, delivery: Delivery, around: &Around) -> Ph
     if let Some(phase) = refusing.and_then(|ending| ending.stop).and_then(|stop| stop.phase) {
         return phase;
     }
-    let is_guarded =
-        case.guardrail || case.categories.iter().any(|word| word.source == CategorySource::GuardrailTrace);
     let by_guardrail = case.categories.iter().find(|word| word.source == CategorySource::GuardrailTrace);
     match (by_guardrail.map(|word| word.side), around.streamed) {
         (Some(Side::Input), _) => return Phase::BeforeOutput,
@@ -262,11 +264,31 @@ fn phase(case: &Case<'_>, rule: Rule, delivery: Delivery, around: &Around) -> Ph
         (Some(Side::Output), _) => return Phase::AfterOutput,
         _ => {}
     }
+    if rule == Rule::RefusalText {
+        // Who reads the wire sees the refusal being streamed; libraries tell it as a whole.
+        let is_streamed = around.is_wire && around.streamed == Some(true);
+        return if is_streamed || case.refusal_beside_content {
+            Phase::MidStream
+        } else {
+            Phase::BeforeOutput
+        };
+    }
+    let stop = refusing.and_then(|ending| ending.stop);
+    // The text that a guardrail puts in the place of the answer is content, too.
+    let is_replaced = case.guardrail || stop.is_some_and(|stop| stop.actor == Some(Actor::CustomerGuardrail));
     match case.content {
-        // The text that a guardrail puts in the place of the answer is content, too.
-        Content::Some if is_guarded => Phase::Unknown,
+        Content::Some if is_replaced => Phase::Unknown,
+        // Vercel's word for a refusal in words as well, whose text it gives as any other text.
+        Content::Some
+            if refusing.is_some_and(|ending| ending.word == "content-filter") && case.speaks_openai() =>
+        {
+            Phase::Unknown
+        }
         Content::Some => Phase::MidStream,
-        Content::Empty if rule == Rule::RefusalText && around.streamed == Some(true) => Phase::MidStream,
+        // Libraries drop the text of streams that ended badly, but not its tokens.
+        Content::Empty if !case.is_verbatim && around.output_tokens.is_some_and(|tokens| tokens > 1) => {
+            Phase::Unknown
+        }
         Content::Empty => Phase::BeforeOutput,
         Content::Unknown if around.output_tokens == Some(0) => Phase::BeforeOutput,
         Content::Unknown if delivery == Delivery::Error => Phase::BeforeOutput,

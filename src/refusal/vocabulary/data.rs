@@ -1,6 +1,6 @@
 //! The shape of the data files: strict serde types, in which nothing is optional that a fact needs.
 
-use crate::refusal::answer::{Shape, StopField};
+use crate::refusal::answer::{Findings, Shape, StopField};
 use crate::refusal::verdict::{Actor, Billing, Category, Class, Phase, Side};
 use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize};
@@ -239,12 +239,25 @@ pub struct Condition {
     /// The HTTP status, also when only the sentence tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// Which list of findings came with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<FindingsName>,
     /// Part of the sentence; case does not matter.
     #[serde(default, skip_serializing_if = "Words::is_empty")]
     pub message: Words,
     /// Part of the sentence that must not be there.
     #[serde(default, skip_serializing_if = "Words::is_empty")]
     pub without: Words,
+}
+
+/// Lists of findings as files name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingsName {
+    /// `error.metadata.reasons`.
+    Reasons,
+    /// `error.metadata.patterns`.
+    Patterns,
 }
 
 /// One word or a list of them.
@@ -330,6 +343,9 @@ pub struct ErrorExample {
     /// The HTTP status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
+    /// Which list of findings came with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<FindingsName>,
     /// The sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -495,6 +511,16 @@ impl Serialize for ShapeName {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let name = SHAPES.iter().find(|(_, shape)| *shape == self.0).map_or("", |(name, _)| name);
         serializer.serialize_str(name)
+    }
+}
+
+impl FindingsName {
+    /// What the answer reader calls it.
+    pub fn findings(self) -> Findings {
+        match self {
+            FindingsName::Reasons => Findings::Reasons,
+            FindingsName::Patterns => Findings::Patterns,
+        }
     }
 }
 

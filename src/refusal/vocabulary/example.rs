@@ -79,8 +79,8 @@ impl ErrorExample {
             inner_code: boxed(&self.inner_code),
             kind: boxed(&self.kind),
             status: self.status,
+            findings: self.findings.map(|findings| findings.findings()),
             message: boxed(&self.message),
-            ..ErrorFacts::default()
         }
     }
 }

@@ -140,8 +140,8 @@ impl Vocabulary {
         Vocabulary::build(data)
     }
 
-    /// The vendor that a user calls so.
-    fn vendor_called(&self, name: &str) -> Option<Vendor> {
+    /// The vendor that a user calls so: by the name of its data, else by a provider key.
+    pub fn vendor_called(&self, name: &str) -> Option<Vendor> {
         self.vendor_named(name).or_else(|| self.vendor_of_provider(name))
     }
 

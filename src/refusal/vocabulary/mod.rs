@@ -12,6 +12,7 @@ mod extension;
 mod form;
 mod provider;
 mod signature;
+mod table;
 mod words;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub use emitter::Emitter;
 pub use example::Outcome;
 pub use extension::{Change, Extension};
 pub use provider::Provider;
+pub use table::Table;
 
 use crate::refusal::answer::{ErrorFacts, Shape, StopField};
 use crate::refusal::verdict::{Actor, Billing, Category, Class, Phase, Side};
@@ -28,6 +30,7 @@ use data::{BillingEntry, Condition, EmittersFile, ErrorEntry, Facts, StopEntry, 
 use emitter::Emitters;
 use form::Forms;
 use provider::Providers;
+use signature::{Matcher, Signature, Told};
 use std::sync::Arc;
 use words::{Merged, Words};
 
@@ -38,8 +41,8 @@ pub struct Vocabulary {
     providers: Providers,
     forms: Forms,
     emitted: Words,
-    emitted_errors: Vec<ErrorEntry>,
-    not_refusals: Vec<Condition>,
+    emitted_errors: Vec<Signature>,
+    not_refusals: Vec<Matcher>,
     absent: Vec<String>,
     openai: Vendor,
     anthropic: Vendor,
@@ -237,6 +240,22 @@ pub enum VocabularyError {
     NoVendor(&'static str),
 }
 
+impl VocabularyError {
+    /// The vendor that it is about, as it is called where the mistake stands.
+    pub fn vendor(&self) -> Option<&str> {
+        match self {
+            VocabularyError::Class { vendor, .. }
+            | VocabularyError::Category { vendor, .. }
+            | VocabularyError::ErrorClass { vendor, .. }
+            | VocabularyError::EmptyCondition { vendor, .. }
+            | VocabularyError::TooLong { vendor, .. }
+            | VocabularyError::ProviderTaken { vendor, .. }
+            | VocabularyError::UnknownVendor { vendor, .. } => Some(vendor),
+            VocabularyError::Syntax { .. } | VocabularyError::NoVendor(_) => None,
+        }
+    }
+}
+
 struct Position<'e>(&'e Option<(u64, u64)>);
 
 impl std::fmt::Display for Position<'_> {
@@ -249,8 +268,8 @@ impl std::fmt::Display for Position<'_> {
 #[derive(Clone, Debug)]
 struct VendorIndex {
     words: Words,
-    errors: Vec<ErrorEntry>,
-    not_refusals: Vec<Condition>,
+    errors: Vec<Signature>,
+    not_refusals: Vec<Matcher>,
     billing: Vec<BillingEntry>,
     gateway: bool,
     imitates_openai: bool,
@@ -404,13 +423,16 @@ impl Vocabulary {
     /// What an error means; `None`: it is no refusal, only an error. The vendor's own signatures come first, then
     /// those of others that are distinct enough, then the names that emitters give.
     pub fn error(&self, vendor: Option<Vendor>, facts: &ErrorFacts) -> Option<ErrorMeaning> {
-        self.signatures(vendor, facts).find_map(|entry| self.meaning_of(vendor, entry, facts))
+        let message = facts.message.as_deref().unwrap_or("");
+        let told = Told::new(facts);
+        self.signatures(vendor, &told).find_map(|entry| self.meaning_of(vendor, entry, message))
     }
 
     /// The vendor's own word for the category that the sentence of an error names (`SAFETY_CHECK_TYPE_CYBER`).
     pub fn error_category_word<'f>(&self, vendor: Option<Vendor>, facts: &'f ErrorFacts) -> Option<&'f str> {
         let message = facts.message.as_deref()?;
-        self.signatures(vendor, facts).find_map(|entry| {
+        let told = Told::new(facts);
+        self.signatures(vendor, &told).find_map(|entry| {
             let beginning = entry.category_word.as_deref()?;
             signature::word_starting_with(message, beginning)
         })
@@ -483,20 +505,14 @@ impl Vocabulary {
             check(extension::ANYBODY, facts)?;
             merged.add(facts);
         }
+        // What an extension says comes last in the data and first in a search.
         let anybody = || data.anybody.iter().rev();
+        let errors = anybody().flat_map(|facts| &facts.errors).chain(&emitters.errors);
+        let not_refusals = anybody().flat_map(|facts| &facts.not_refusals).chain(&emitters.not_refusals);
         Ok(Vocabulary {
             emitted: Words::new(&merged, &forms),
-            emitted_errors: anybody()
-                .flat_map(|facts| &facts.errors)
-                .chain(&emitters.errors)
-                .cloned()
-                .collect(),
-            not_refusals: emitters
-                .not_refusals
-                .iter()
-                .chain(anybody().flat_map(|facts| &facts.not_refusals))
-                .cloned()
-                .collect(),
+            emitted_errors: errors.map(Signature::new).collect(),
+            not_refusals: not_refusals.map(Matcher::new).collect(),
             absent: emitters.absent.iter().filter_map(|word| forms.fold(word)).collect(),
             emitters: Emitters::new(&emitters.emitters),
             openai,
@@ -542,31 +558,28 @@ impl Vocabulary {
         (agreed && (anybody || first.class != Class::Complete)).then_some(first)
     }
 
-    /// The signatures that hold of an error, most telling first; none if it is known not to be a refusal.
+    /// The errors of the data that hold, most telling first; none if it is known not to be a refusal.
     fn signatures<'v>(
         &'v self,
         vendor: Option<Vendor>,
-        facts: &'v ErrorFacts,
+        told: &Told<'_>,
     ) -> impl Iterator<Item = &'v ErrorEntry> {
         let own = self.index(vendor);
         let excluded = || {
             let mut conditions = self.not_refusals.iter().chain(own.iter().flat_map(|own| &own.not_refusals));
-            conditions.any(|condition| condition.holds(facts))
+            conditions.any(|condition| condition.holds(told))
         };
-        let told = *facts != ErrorFacts::default() && !excluded();
+        let meant = !told.is_empty() && !excluded();
         let of_own = own.into_iter().flat_map(|own| &own.errors);
-        let of_all = self.vendors.iter().flat_map(|vendor| &vendor.errors).filter(|entry| entry.anywhere);
+        let of_all =
+            self.vendors.iter().flat_map(|vendor| &vendor.errors).filter(|error| error.entry.anywhere);
         let all = of_own.chain(of_all).chain(&self.emitted_errors);
-        told.then_some(all).into_iter().flatten().filter(|entry| entry.when.holds(facts))
+        let holding =
+            all.filter(move |signature| signature.when.holds(told)).map(|signature| &signature.entry);
+        meant.then_some(holding).into_iter().flatten()
     }
 
-    fn meaning_of(
-        &self,
-        vendor: Option<Vendor>,
-        entry: &ErrorEntry,
-        facts: &ErrorFacts,
-    ) -> Option<ErrorMeaning> {
-        let message = facts.message.as_deref().unwrap_or("");
+    fn meaning_of(&self, vendor: Option<Vendor>, entry: &ErrorEntry, message: &str) -> Option<ErrorMeaning> {
         let mut meaning = ErrorMeaning {
             class: entry.class,
             category: entry.category,
@@ -601,11 +614,11 @@ impl VendorIndex {
             check(&file.vendor, facts)?;
             merged.add(facts);
         }
+        let latest_first = || file.surfaces.iter().rev();
         Ok(VendorIndex {
             words: Words::new(&merged, forms),
-            // What an extension adds comes last in the data and first in a search.
-            errors: file.surfaces.iter().rev().flat_map(|facts| facts.errors.iter().cloned()).collect(),
-            not_refusals: file.surfaces.iter().flat_map(|facts| facts.not_refusals.iter().cloned()).collect(),
+            errors: latest_first().flat_map(|facts| &facts.errors).map(Signature::new).collect(),
+            not_refusals: latest_first().flat_map(|facts| &facts.not_refusals).map(Matcher::new).collect(),
             billing: file.surfaces.iter().flat_map(|facts| facts.billing.iter().cloned()).collect(),
             gateway: file.identity.gateway,
             imitates_openai: file.identity.imitates_openai,
@@ -689,11 +702,12 @@ fn check(vendor: &str, facts: &Facts) -> Result<(), VocabularyError> {
         if !matches!(entry.class, Class::Refusal | Class::Length | Class::Error) {
             return Err(VocabularyError::ErrorClass { vendor: vendor(), index, class: entry.class });
         }
-        if entry.when.is_empty() {
+        if entry.when.is_empty() || entry.when.has_empty_part() {
             return Err(VocabularyError::EmptyCondition { vendor: vendor(), place: "errors", index });
         }
     }
-    match facts.not_refusals.iter().position(Condition::is_empty) {
+    let holds_always = |condition: &Condition| condition.is_empty() || condition.has_empty_part();
+    match facts.not_refusals.iter().position(holds_always) {
         Some(index) => {
             Err(VocabularyError::EmptyCondition { vendor: vendor(), place: "not_refusals", index })
         }

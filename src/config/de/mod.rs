@@ -3,18 +3,19 @@
 //! Any type that derives `Deserialize` can be read. It needs no `deny_unknown_fields`: a key that a struct does not have
 //! is always an error. A map key without a value (`grpc:`) leaves its default.
 
+mod error;
+
 use super::diagnostic::{Diagnostic, Findings, Problem};
-use super::model::Secret;
-use super::node::{Expansion, Map, Node, Path, Scalar, Value};
+use super::node::{Map, Node, Path, Scalar, Value};
+use super::scalar;
 use super::source::Origin;
-use super::yaml;
+use error::{Error, Fault, describe};
 use serde::de::{
     self, Deserialize, DeserializeOwned, DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
-    Unexpected, VariantAccess, Visitor,
+    VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 use std::cell::RefCell;
-use std::fmt;
 
 /// Reads what stands at `path`; `None` if nothing stands there or it cannot be read.
 ///
@@ -26,21 +27,16 @@ pub fn read<T: DeserializeOwned>(tree: &mut Node, path: &Path, findings: &mut Fi
         let noted = RefCell::new(Findings::default());
         let result = T::deserialize(Deserializer { node, path: path.clone(), noted: &noted });
         noted.into_inner().errors.into_iter().for_each(|error| findings.error(error));
-        let mut error = match result {
+        let error = match result {
             Ok(value) => return Some(value),
             Err(error) => error.at(node, path),
         };
         findings.errors.extend(error.diagnostic());
-        let wrong = error.place.take()?;
-        if wrong.path == *path || tree.remove(&wrong.path).is_none() {
+        let wrong = error.path()?;
+        if wrong == path || tree.remove(wrong).is_none() {
             return None;
         }
     }
-}
-
-/// Whether YAML reads a plain text as something else than text.
-pub fn is_typed(text: &str) -> bool {
-    yaml::is_null(text) || boolean(text).is_some() || integer(text).is_some() || float(text).is_some()
 }
 
 struct Deserializer<'a> {
@@ -84,7 +80,7 @@ impl<'a> Deserializer<'a> {
             _ if most > u32::MAX.into() => "a whole number".to_owned(),
             _ => format!("a whole number from {least} to {most}"),
         };
-        integer(self.plain(&expected)?)
+        scalar::integer(self.plain(&expected)?)
             .filter(|number| (least..=most).contains(number))
             .ok_or_else(|| self.wrong_type(&expected))
     }
@@ -100,7 +96,7 @@ impl<'a> Deserializer<'a> {
 
     fn number(&self) -> Result<f64, Error> {
         let expected = "a number";
-        float(self.plain(expected)?).ok_or_else(|| self.wrong_type(expected))
+        scalar::float(self.plain(expected)?).ok_or_else(|| self.wrong_type(expected))
     }
 
     fn below(&self, node: &'a Node, path: Path) -> Deserializer<'a> {
@@ -157,16 +153,16 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
                 if !plain {
                     return visitor.visit_borrowed_str(text).map_err(located);
                 }
-                if let Some(truth) = boolean(text) {
+                if let Some(truth) = scalar::boolean(text) {
                     return visitor.visit_bool(truth).map_err(located);
                 }
-                if let Some(number) = integer(text).and_then(|number| u64::try_from(number).ok()) {
+                if let Some(number) = scalar::integer(text).and_then(|number| u64::try_from(number).ok()) {
                     return visitor.visit_u64(number).map_err(located);
                 }
-                if let Some(number) = integer(text).and_then(|number| i64::try_from(number).ok()) {
+                if let Some(number) = scalar::integer(text).and_then(|number| i64::try_from(number).ok()) {
                     return visitor.visit_i64(number).map_err(located);
                 }
-                match float(text) {
+                match scalar::float(text) {
                     Some(number) => visitor.visit_f64(number).map_err(located),
                     None => visitor.visit_borrowed_str(text).map_err(located),
                 }
@@ -176,7 +172,7 @@ impl<'de> de::Deserializer<'de> for Deserializer<'de> {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         let expected = "true or false";
-        match boolean(self.plain(expected)?) {
+        match scalar::boolean(self.plain(expected)?) {
             Some(truth) => visitor.visit_bool(truth).map_err(|error: Error| error.at(self.node, &self.path)),
             None => Err(self.wrong_type(expected)),
         }
@@ -406,193 +402,4 @@ impl<'de> VariantAccess<'de> for Variant<'de> {
     ) -> Result<V::Value, Error> {
         de::Deserializer::deserialize_struct(self.content()?, "", fields, visitor)
     }
-}
-
-/// Why a value cannot be read, and, once it is known, where it stands.
-#[derive(Debug)]
-struct Error {
-    fault: Fault,
-    place: Option<Box<Place>>,
-}
-
-#[derive(Debug)]
-enum Fault {
-    /// No value: its default will do.
-    Null,
-    WrongType {
-        expected: String,
-        found: String,
-    },
-    UnknownKey {
-        key: String,
-        known: Vec<String>,
-    },
-    UnknownWord {
-        word: String,
-        known: Vec<String>,
-    },
-    Missing {
-        key: String,
-    },
-    Other(String),
-}
-
-#[derive(Debug)]
-struct Place {
-    origin: Origin,
-    path: Path,
-    /// Text that is not shown, and what stands for it in messages.
-    hidden: Option<(String, String)>,
-}
-
-impl Error {
-    fn new(fault: Fault) -> Self {
-        Error { fault, place: None }
-    }
-
-    /// Says that the error is about `node`, unless a nearer place is known.
-    fn at(self, node: &Node, path: &Path) -> Self {
-        if self.place.is_some() {
-            return self;
-        }
-        let hidden = match (&node.value, &node.expansion) {
-            (Value::Scalar(scalar), _) if path.holds_secrets() => {
-                Some((scalar.text.clone(), Secret::REDACTED.to_owned()))
-            }
-            (Value::Scalar(scalar), Some(expansion)) if may_be_secret(&scalar.text) => {
-                Some((scalar.text.clone(), expansion.reference.clone()))
-            }
-            _ => None,
-        };
-        let place = Place { origin: node.origin.clone(), path: path.clone(), hidden };
-        Error { place: Some(Box::new(place)), ..self }
-    }
-
-    fn at_place(self, origin: &Origin, path: &Path) -> Self {
-        let place = || Box::new(Place { origin: origin.clone(), path: path.clone(), hidden: None });
-        Error { place: Some(self.place.unwrap_or_else(place)), ..self }
-    }
-
-    /// What the user is told; nothing if a default takes the place.
-    fn diagnostic(&self) -> Option<Diagnostic> {
-        let place = self.place.as_ref()?;
-        let path = place.path.clone();
-        let hide = |text: &str| match &place.hidden {
-            Some((hidden, shown)) => text.replace(hidden, shown),
-            None => text.to_owned(),
-        };
-        let problem = match &self.fault {
-            Fault::Null => return None,
-            Fault::WrongType { expected, found } => {
-                Problem::WrongType { path, expected: expected.clone(), found: hide(found) }
-            }
-            Fault::UnknownKey { key, known } => {
-                Problem::UnknownKey { key: key.clone(), parent: path, known: known.clone() }
-            }
-            Fault::UnknownWord { word, known } => {
-                Problem::UnknownWord { path, word: hide(word), known: known.clone() }
-            }
-            Fault::Missing { key } => Problem::Missing { path, key: key.clone() },
-            Fault::Other(message) => Problem::Invalid { path, reason: hide(message) },
-        };
-        Some(Diagnostic::at(&place.origin, problem))
-    }
-}
-
-impl de::Error for Error {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Error::new(Fault::Other(message.to_string()))
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Error::new(Fault::WrongType { expected: expected.to_string(), found: found.to_string() })
-    }
-
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        de::Error::invalid_type(found, expected)
-    }
-
-    fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {
-        Error::new(Fault::UnknownWord { word: word.to_owned(), known: owned(known) })
-    }
-
-    fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
-        Error::new(Fault::UnknownKey { key: key.to_owned(), known: owned(known) })
-    }
-
-    fn missing_field(key: &'static str) -> Self {
-        Error::new(Fault::Missing { key: key.to_owned() })
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.fault)
-    }
-}
-
-impl std::error::Error for Error {}
-
-fn owned(words: &[&str]) -> Vec<String> {
-    words.iter().map(|&word| word.to_owned()).collect()
-}
-
-fn describe(node: &Node, path: &Path) -> String {
-    match (&node.value, &node.expansion) {
-        (Value::Null, _) => "nothing".to_owned(),
-        (Value::List(_), _) => "a list".to_owned(),
-        (Value::Map(_), _) => "a map".to_owned(),
-        (Value::Scalar(_), _) if path.holds_secrets() => "a text".to_owned(),
-        (Value::Scalar(Scalar { text, .. }), Some(Expansion { reference, .. })) if may_be_secret(text) => {
-            format!("what {reference} brings")
-        }
-        (Value::Scalar(Scalar { text, .. }), Some(Expansion { reference, .. })) => {
-            format!("{text:?}, which {reference} brings")
-        }
-        (Value::Scalar(Scalar { text, plain: true }), None) => text.clone(),
-        (Value::Scalar(Scalar { text, plain: false }), None) if is_typed(text) => {
-            format!("the text {text:?} (leave out the quotes)")
-        }
-        (Value::Scalar(Scalar { text, plain: false }), None) => format!("the text {text:?}"),
-    }
-}
-
-/// Whether a text from outside the configuration is kept out of messages. Shorter ones are no secrets, and could stand
-/// in a message by chance.
-fn may_be_secret(text: &str) -> bool {
-    text.len() >= 8
-}
-
-fn boolean(text: &str) -> Option<bool> {
-    match text {
-        "true" | "True" | "TRUE" => Some(true),
-        "false" | "False" | "FALSE" => Some(false),
-        _ => None,
-    }
-}
-
-fn integer(text: &str) -> Option<i128> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if !digits.starts_with(|c: char| c.is_ascii_digit()) || !digits.bytes().all(|b| b.is_ascii_alphanumeric())
-    {
-        return None;
-    }
-    let number = match (digits.strip_prefix("0x"), digits.strip_prefix("0o"), digits.strip_prefix("0b")) {
-        (Some(digits), _, _) => i128::from_str_radix(digits, 16),
-        (_, Some(digits), _) => i128::from_str_radix(digits, 8),
-        (_, _, Some(digits)) => i128::from_str_radix(digits, 2),
-        (None, None, None) => digits.parse(),
-    };
-    Some(sign * number.ok()?)
-}
-
-fn float(text: &str) -> Option<f64> {
-    let unsigned = text.trim_start_matches(['+', '-']);
-    if !unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-        return None;
-    }
-    text.parse().ok().filter(|number: &f64| number.is_finite())
 }

@@ -1,0 +1,203 @@
+//! How components are joined: every name is defined, every address is taken once, and nothing goes round.
+
+use super::Checker;
+use crate::config::diagnostic::{Diagnostic, Problem};
+use crate::config::endpoint;
+use crate::config::model::{ComponentId, Config, Extension, Logs, Receiver};
+use crate::config::node::{Node, Path, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use tracing_subscriber::EnvFilter;
+
+impl Checker<'_> {
+    pub(super) fn service(&mut self, config: &Config) {
+        let service = Path::of(["service"]);
+        self.references(&config.service.extensions, "extensions", &service.key("extensions"));
+        self.log_level(&config.service.telemetry.logs, &service.keys(["telemetry", "logs", "level"]));
+        if config.service.admission.budget.is_some_and(|budget| budget == 0) {
+            self.invalid(&service.keys(["admission", "budget_mib"]), "must be at least 1");
+        }
+        let pipelines = service.key("pipelines");
+        if config.service.pipelines.is_empty() {
+            self.invalid(&pipelines, "there must be at least one pipeline: traces, logs or metrics");
+        }
+        for (id, pipeline) in &config.service.pipelines {
+            let path = pipelines.key(&id.to_string());
+            self.references(&pipeline.receivers, "receivers", &path.key("receivers"));
+            self.references(&pipeline.processors, "processors", &path.key("processors"));
+            self.references(&pipeline.exporters, "exporters", &path.key("exporters"));
+            for (key, list) in [("receivers", &pipeline.receivers), ("exporters", &pipeline.exporters)] {
+                if list.is_empty() {
+                    self.invalid(&path.key(key), "a pipeline needs at least one");
+                }
+            }
+        }
+        for (kind, id, path) in named_extensions(config) {
+            self.extension_of(kind, id, &path);
+            if self.is_defined("extensions", id) && !config.service.extensions.contains(id) {
+                self.invalid(&path, &format!("{id} is not listed in service.extensions, so it does not run"));
+            }
+        }
+    }
+
+    fn references(&mut self, ids: &[ComponentId], section: &'static str, path: &Path) {
+        let mut seen = BTreeSet::new();
+        for (index, id) in ids.iter().enumerate() {
+            let place = self.element(path, index, id);
+            if !self.is_defined(section, id) {
+                self.undefined(section, id, &place);
+            } else if !seen.insert(id) {
+                self.invalid(&place, &format!("{id} is listed twice"));
+            }
+        }
+    }
+
+    fn extension_of(&mut self, kind: &str, id: &ComponentId, path: &Path) {
+        if !self.is_defined("extensions", id) {
+            self.undefined("extensions", id, path);
+        } else if id.kind != kind {
+            self.invalid(path, &format!("{id} is no {kind}"));
+        }
+    }
+
+    fn log_level(&mut self, logs: &Logs, path: &Path) {
+        let level = logs.level.to_lowercase();
+        let is_filter = level.contains(['=', ',']) && EnvFilter::try_new(&level).is_ok();
+        let is_the_collectors = matches!(level.as_str(), "dpanic" | "panic" | "fatal");
+        if !is_filter && !is_the_collectors && !LOG_LEVELS.contains(&level.as_str()) {
+            let known = LOG_LEVELS.map(str::to_owned).to_vec();
+            self.error(path, Problem::UnknownWord { path: path.clone(), word: logs.level.clone(), known });
+        }
+    }
+
+    /// No two listen at one address, and no exporter sends to a listener of this program.
+    pub(super) fn listeners(&mut self, config: &Config) {
+        let mut taken: BTreeMap<(String, u16), Path> = BTreeMap::new();
+        for (endpoint, path) in listeners(config) {
+            let Some(address) = endpoint::identity(&endpoint) else { continue };
+            match taken.get(&address) {
+                Some(other) => self.invalid(&path, &format!("{endpoint} is the address of {other} already")),
+                None => drop(taken.insert(address, path)),
+            }
+        }
+        for (id, exporter) in &config.exporters {
+            let Some(endpoint) = exporter.endpoint() else { continue };
+            let Some((host, port)) = endpoint::identity(endpoint) else { continue };
+            let everywhere = (host == "localhost").then(|| taken.get(&("*".to_owned(), port))).flatten();
+            if let Some(receiver) = taken.get(&(host, port)).or(everywhere) {
+                let path = Path::component("exporters", id).key("endpoint");
+                self.invalid(&path, &format!("{endpoint} is {receiver}: data would go round for ever"));
+            }
+        }
+    }
+
+    pub(super) fn unused(&mut self, config: &Config) {
+        let pipelines = || config.service.pipelines.values();
+        let named = named_extensions(config);
+        let extensions = config.service.extensions.iter().chain(named.iter().map(|(_, id, _)| *id));
+        let receivers = pipelines().flat_map(|pipeline| &pipeline.receivers);
+        let processors = pipelines().flat_map(|pipeline| &pipeline.processors);
+        let exporters = pipelines().flat_map(|pipeline| &pipeline.exporters);
+        self.unused_of("receivers", config.receivers.keys(), &receivers.collect());
+        self.unused_of("processors", config.processors.keys(), &processors.collect());
+        self.unused_of("exporters", config.exporters.keys(), &exporters.collect());
+        self.unused_of("extensions", config.extensions.keys(), &extensions.collect());
+    }
+
+    fn unused_of<'c>(
+        &mut self,
+        section: &str,
+        defined: impl Iterator<Item = &'c ComponentId>,
+        used: &BTreeSet<&ComponentId>,
+    ) {
+        for id in defined.filter(|id| !used.contains(id)) {
+            let path = Path::component(section, id);
+            let place = self.tree.place(&path);
+            self.findings.warning(Diagnostic::at(&place, Problem::Unused { path }));
+        }
+    }
+
+    fn undefined(&mut self, section: &'static str, id: &ComponentId, path: &Path) {
+        let known = self.defined(section);
+        self.error(path, Problem::Undefined { path: path.clone(), id: id.to_string(), section, known });
+    }
+
+    /// What a section defines, whether it could be read or not.
+    fn defined(&self, section: &str) -> Vec<String> {
+        let section = self.tree.find(&Path::of([section])).and_then(Node::as_map);
+        section.into_iter().flat_map(|map| map.iter()).map(|(key, _)| key.name.clone()).collect()
+    }
+
+    fn is_defined(&self, section: &str, id: &ComponentId) -> bool {
+        self.defined(section).contains(&id.to_string())
+    }
+
+    /// The place of an id in a list. The list may have lost elements that could not be read, so it is looked for.
+    fn element(&self, list: &Path, index: usize, id: &ComponentId) -> Path {
+        let id = id.to_string();
+        let is_id = |node: &Node| matches!(&node.value, Value::Scalar(scalar) if scalar.text == id);
+        let found = match self.tree.find(list).map(|node| &node.value) {
+            Some(Value::List(nodes)) => {
+                nodes.iter().enumerate().skip(index).find(|(_, node)| is_id(node)).map(|(index, _)| index)
+            }
+            _ => None,
+        };
+        list.index(found.unwrap_or(index))
+    }
+}
+
+const LOG_LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
+
+/// The extensions that components name: of which type they must be, and where they are named.
+fn named_extensions(config: &Config) -> Vec<(&'static str, &ComponentId, Path)> {
+    let mut named = Vec::new();
+    for (id, exporter) in &config.exporters {
+        let path = Path::component("exporters", id);
+        let storage = exporter.queue().and_then(|queue| queue.storage.as_ref());
+        named.extend(storage.map(|id| ("file_storage", id, path.keys(["sending_queue", "storage"]))));
+        let auth = exporter.auth().map(|auth| &auth.authenticator);
+        named.extend(auth.map(|id| ("bearertokenauth", id, path.keys(["auth", "authenticator"]))));
+    }
+    for (id, Receiver::Otlp(otlp)) in &config.receivers {
+        let path = Path::component("receivers", id).key("protocols");
+        let protocols = [
+            ("grpc", otlp.grpc.as_ref().and_then(|grpc| grpc.auth.as_ref())),
+            ("http", otlp.http.as_ref().and_then(|http| http.auth.as_ref())),
+        ];
+        named.extend(protocols.into_iter().filter_map(|(protocol, auth)| {
+            let path = path.keys([protocol, "auth", "authenticator"]);
+            auth.map(|auth| ("bearertokenauth", &auth.authenticator, path))
+        }));
+    }
+    named
+}
+
+/// The addresses of everything that will run.
+fn listeners(config: &Config) -> Vec<(String, Path)> {
+    let mut listeners = Vec::new();
+    let is_fed = |id: &ComponentId| config.service.pipelines.values().any(|p| p.receivers.contains(id));
+    for (id, Receiver::Otlp(otlp)) in config.receivers.iter().filter(|(id, _)| is_fed(id)) {
+        let protocols = Path::component("receivers", id).key("protocols");
+        let grpc =
+            otlp.grpc.as_ref().map(|grpc| (grpc.endpoint.clone(), protocols.keys(["grpc", "endpoint"])));
+        let http =
+            otlp.http.as_ref().map(|http| (http.endpoint.clone(), protocols.keys(["http", "endpoint"])));
+        listeners.extend(grpc.into_iter().chain(http));
+    }
+    let runs = |id: &ComponentId| config.service.extensions.contains(id);
+    for (id, extension) in config.extensions.iter().filter(|(id, _)| runs(id)) {
+        let path = Path::component("extensions", id).key("endpoint");
+        match extension {
+            Extension::HealthCheck(health) => listeners.push((health.endpoint.clone(), path)),
+            Extension::RefusalApi(api) => listeners.push((api.endpoint.clone(), path)),
+            Extension::FileStorage(_) | Extension::BearerTokenAuth(_) => {}
+        }
+    }
+    let metrics = &config.service.telemetry.metrics;
+    for (index, reader) in metrics.prometheus.iter().enumerate().filter(|_| metrics.enabled) {
+        let path = Path::of(["service", "telemetry", "metrics", "readers"]).index(index);
+        let host = if reader.host.contains(':') { format!("[{}]", reader.host) } else { reader.host.clone() };
+        listeners
+            .push((format!("{host}:{}", reader.port), path.keys(["pull", "exporter", "prometheus", "port"])));
+    }
+    listeners
+}
