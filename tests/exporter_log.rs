@@ -100,7 +100,8 @@ async fn a_backend_that_is_down_does_not_flood_the_log() {
     let lines = log.text();
     let warnings: Vec<&str> = lines.lines().filter(|line| line.contains(" WARN ")).collect();
     assert_eq!(warnings.len(), 1, "{warnings:#?}");
-    assert!(warnings[0].contains("exporter=exporter signal=traces items=1"), "{}", warnings[0]);
+    let which = format!("exporter=exporter signal=traces backend=http://{} items=1", backend.address);
+    assert!(warnings[0].contains(&which), "{}", warnings[0]);
     assert!(warnings[0].contains("reason=gRPC status Unavailable: down"), "{}", warnings[0]);
     assert_eq!(lines.matches("the backend takes requests again").count(), 1);
 }

@@ -101,6 +101,12 @@ pub fn uri(scheme: Scheme, authority: Authority, path: &'static str) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
+/// Scheme, host and port of a URI: enough to know who is meant, and without the secrets that people put into URLs.
+pub fn address(uri: &Uri) -> String {
+    let port = uri.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}", uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default())
+}
+
 /// What a client does on the wire.
 #[derive(Clone, Debug)]
 pub struct Transport<'a> {
@@ -215,6 +221,13 @@ mod tests {
         {
             assert!(grpc(endpoint, true).is_err(), "{endpoint}");
         }
+    }
+
+    #[test]
+    fn an_address_holds_no_secrets() {
+        let uri = http_endpoint("https://user:hunter2@backend:4318/hunter2?key=hunter2").unwrap();
+        assert_eq!(address(&uri), "https://backend:4318");
+        assert_eq!(address(&http_endpoint("http://[::1]").unwrap()), "http://[::1]");
     }
 
     #[test]

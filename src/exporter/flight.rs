@@ -67,6 +67,11 @@ impl Flight {
         self.queue.account().dropped(reason, amount);
     }
 
+    /// Whether anybody waits to be told how it ends.
+    pub fn is_awaited(&self) -> bool {
+        self.held.iter().any(|held| held.answer.is_some())
+    }
+
     /// Arrived, however it ended: those who wait for it are told.
     pub fn end(mut self, result: &Result<(), Undelivered>) {
         for held in &mut self.held {

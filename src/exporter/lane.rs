@@ -58,7 +58,11 @@ impl Lane {
             queue.until_idle().await;
         }
         queue.close();
-        queue.lost()
+        let lost = queue.lost();
+        if lost != Amount::default() {
+            self.sender.log.lost(lost);
+        }
+        lost
     }
 
     fn engage(self: &Arc<Self>, wanted: Wanted) {
@@ -95,7 +99,7 @@ impl Lane {
     }
 
     /// Sends a request, in parts if it is larger than a batch may be, and what the backend refuses for good in ever smaller
-    /// parts. The last thing that went wrong is the result.
+    /// parts. The last thing that went wrong is the result, if anybody waits for one.
     async fn send_in_parts(&self, payload: Payload, flight: &mut Flight) -> Result<(), Undelivered> {
         let start = Instant::now();
         let mut untried = match self.queue.as_ref().and_then(|queue| queue.batch()) {
@@ -128,7 +132,9 @@ impl Lane {
                 bisection.delivered();
             }
             self.settle(&part, &ending, flight, untried.is_empty() && refused.is_empty());
-            result = ending.answer(&part).and(result);
+            if flight.is_awaited() {
+                result = ending.answer(&part).and(result);
+            }
         }
     }
 
@@ -140,8 +146,8 @@ impl Lane {
                 self.sender.log.rejected(part, *reason, failure);
                 flight.rejected(part, *reason, is_last);
             }
-            Ending::GivenUp { reason, why, .. } => {
-                self.sender.log.dropped(part.items, *reason, why);
+            Ending::GivenUp { reason, failure, .. } => {
+                self.sender.log.dropped(part, *reason, failure);
                 flight.dropped(part, *reason, is_last);
             }
         }

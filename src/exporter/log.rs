@@ -5,7 +5,7 @@ use super::quote::without_quotations;
 use crate::config::model::ComponentId;
 use crate::otlp::Signal;
 use crate::payload::Payload;
-use crate::telemetry::own::{DropReason, RejectReason};
+use crate::telemetry::own::{Amount, DropReason, RejectReason};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 pub struct Log {
     exporter: ComponentId,
     signal: Signal,
+    backend: String,
     is_failing: AtomicBool,
     retrying: Gate,
     partial: Gate,
@@ -24,11 +25,12 @@ pub struct Log {
 }
 
 impl Log {
-    /// Nothing said yet.
-    pub fn new(exporter: ComponentId, signal: Signal) -> Self {
+    /// Nothing said yet. `backend` is where requests go, in a form that holds no secrets.
+    pub fn new(exporter: ComponentId, signal: Signal, backend: String) -> Self {
         Log {
             exporter,
             signal,
+            backend,
             is_failing: AtomicBool::new(false),
             retrying: Gate::default(),
             partial: Gate::default(),
@@ -40,7 +42,8 @@ impl Log {
     /// The backend took a request.
     pub fn delivered(&self) {
         if self.is_failing.load(Relaxed) && self.is_failing.swap(false, Relaxed) {
-            tracing::info!(exporter = %self.exporter, signal = %self.signal, "the backend takes requests again");
+            let Log { exporter, signal, backend, .. } = self;
+            tracing::info!(%exporter, %signal, %backend, "the backend takes requests again");
         }
     }
 
@@ -49,8 +52,9 @@ impl Log {
         self.is_failing.store(true, Relaxed);
         let Some(items) = self.retrying.pass(payload.items) else { return };
         let reason = shown(failure, payload);
+        let Log { exporter, signal, backend, .. } = self;
         tracing::warn!(
-            exporter = %self.exporter, signal = %self.signal, items, %reason, ?wait,
+            %exporter, %signal, %backend, items, %reason, ?wait,
             "sending failed and will be tried again"
         );
     }
@@ -60,11 +64,13 @@ impl Log {
         let rejected = usize::try_from(rejected).unwrap_or(usize::MAX).min(payload.items);
         let Some(items) = self.partial.pass(rejected) else { return };
         let reason = without_quotations(message, payload.message.as_slice());
-        let (exporter, signal) = (&self.exporter, self.signal);
+        let Log { exporter, signal, backend, .. } = self;
         match items {
-            0 => tracing::warn!(%exporter, %signal, %reason, "the backend took a request with a warning"),
+            0 => {
+                tracing::warn!(%exporter, %signal, %backend, %reason, "the backend took a request with a warning")
+            }
             items => tracing::warn!(
-                %exporter, %signal, items, %reason,
+                %exporter, %signal, %backend, items, %reason,
                 "the backend took requests, but rejected items of them; these are lost"
             ),
         }
@@ -74,18 +80,31 @@ impl Log {
     pub fn rejected(&self, payload: &Payload, kind: RejectReason, failure: &Failure) {
         let Some(items) = self.rejected.pass(payload.items) else { return };
         let reason = shown(failure, payload);
+        let Log { exporter, signal, backend, .. } = self;
         tracing::error!(
-            exporter = %self.exporter, signal = %self.signal, items, kind = %kind, %reason,
+            %exporter, %signal, %backend, items, %kind, %reason,
             "the backend rejected items; they are lost"
         );
     }
 
     /// Items were given up.
-    pub fn dropped(&self, items: usize, kind: DropReason, reason: &str) {
-        let Some(items) = self.dropped.pass(items) else { return };
+    pub fn dropped(&self, payload: &Payload, kind: DropReason, failure: &Failure) {
+        let Some(items) = self.dropped.pass(payload.items) else { return };
+        let reason = shown(failure, payload);
+        let Log { exporter, signal, backend, .. } = self;
         tracing::error!(
-            exporter = %self.exporter, signal = %self.signal, items, kind = %kind, %reason,
+            %exporter, %signal, %backend, items, %kind, %reason,
             "items were given up; they are lost"
+        );
+    }
+
+    /// The grace time of the shutdown was over.
+    pub fn lost(&self, amount: Amount) {
+        let Log { exporter, signal, backend, .. } = self;
+        let Amount { requests, items, .. } = amount;
+        tracing::error!(
+            %exporter, %signal, %backend, requests, items,
+            "the grace time is over; what could not be delivered is lost"
         );
     }
 }

@@ -184,7 +184,7 @@ impl Shared {
                         backend: self.backend.clone(),
                         retry: self.retry,
                         account: account.clone(),
-                        log: Log::new(self.id.clone(), signal),
+                        log: Log::new(self.id.clone(), signal, self.backend.address(signal)),
                         life: self.life.clone(),
                     },
                 })
@@ -280,6 +280,15 @@ impl Backend {
                 protocol: Protocol::Debug(debug::Debug::new(id.clone(), exporter)),
             },
         })
+    }
+
+    /// Scheme, host and port.
+    fn address(&self, signal: Signal) -> String {
+        match &self.protocol {
+            Protocol::OtlpGrpc(backend) => connect::address(backend.target()),
+            Protocol::OtlpHttp(backend) => backend.url(signal).map(connect::address).unwrap_or_default(),
+            Protocol::Debug(_) => String::new(),
+        }
     }
 
     async fn attempt(&self, payload: &Payload, message: &Encoded) -> Outcome {

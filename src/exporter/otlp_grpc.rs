@@ -24,6 +24,7 @@ use tonic::Code;
 #[derive(Debug)]
 pub struct OtlpGrpc {
     client: Client,
+    target: Uri,
     methods: PerSignal<Uri>,
     headers: HeaderMap,
     credentials: Credentials,
@@ -48,11 +49,12 @@ impl OtlpGrpc {
         if let Some(timeout) = timeout {
             headers.insert("grpc-timeout", grpc_timeout(timeout));
         }
+        let target = connect::uri(scheme.clone(), address, "/");
         let client = connect::Transport {
             tls: &exporter.tls,
             is_encrypted: scheme == http::uri::Scheme::HTTPS,
             is_http2_only: true,
-            target: Some(connect::uri(scheme.clone(), address, "/")),
+            target: Some(target.clone()),
             timeout,
             keepalive: exporter.keepalive,
         }
@@ -60,12 +62,18 @@ impl OtlpGrpc {
         let method = |signal: Signal| connect::uri(scheme.clone(), authority.clone(), signal.grpc_path());
         Ok(OtlpGrpc {
             client,
+            target,
             methods: PerSignal::new(method),
             headers,
             credentials: Credentials::new(exporter.auth.as_ref(), &config.extensions)?,
             timeout,
             policy: Policy { retry_resource_exhausted: exporter.retry.retry_resource_exhausted },
         })
+    }
+
+    /// Where the backend is.
+    pub fn target(&self) -> &Uri {
+        &self.target
     }
 
     /// Makes one call, which ends in time.

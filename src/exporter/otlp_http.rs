@@ -53,6 +53,11 @@ impl OtlpHttp {
         Ok(OtlpHttp { client, urls, headers, credentials, timeout })
     }
 
+    /// Where requests of a signal go.
+    pub fn url(&self, signal: Signal) -> Option<&Uri> {
+        self.urls.get(signal).as_ref()
+    }
+
     /// Posts one request, which ends in time.
     pub async fn attempt(&self, signal: Signal, message: &Encoded) -> Outcome {
         let post = async {
@@ -71,7 +76,7 @@ impl OtlpHttp {
     async fn request(&self, signal: Signal, message: &Encoded) -> Option<Request<Body>> {
         let mut request = Request::new(Body::bare(message));
         *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = self.urls.get(signal).clone()?;
+        *request.uri_mut() = self.url(signal)?.clone();
         *request.headers_mut() = self.headers.clone();
         if let Some(encoding) = message.encoding {
             let token = HeaderValue::from_static(encoding.token());

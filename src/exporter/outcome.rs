@@ -65,6 +65,9 @@ pub enum Failure {
     /// The connection could not be made, or broke.
     #[error("{0}")]
     Transport(String),
+    /// There was no attempt, because the request cannot be put into the right form.
+    #[error("cannot compress the request: {0}")]
+    Unsendable(String),
 }
 
 impl Failure {

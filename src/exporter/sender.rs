@@ -47,8 +47,8 @@ pub enum Ending {
     GivenUp {
         /// As what it is counted.
         reason: DropReason,
-        /// What happened last, fit to be shown.
-        why: String,
+        /// What happened last.
+        failure: Failure,
         /// When coming back makes sense.
         retry_after: Duration,
     },
@@ -60,8 +60,9 @@ impl Sender {
         let message = match self.backend.encoder.encode(payload).await {
             Ok(message) => message,
             Err(error) => {
-                let why = format!("cannot compress the request: {error}");
-                return Ending::GivenUp { reason: DropReason::Unsendable, why, retry_after: Duration::ZERO };
+                let failure = Failure::Unsendable(error.to_string());
+                let reason = DropReason::Unsendable;
+                return Ending::GivenUp { reason, failure, retry_after: Duration::ZERO };
             }
         };
         let mut backoff = Backoff::new(&self.retry);
@@ -82,13 +83,13 @@ impl Sender {
                 Outcome::Retryable { after, failure } => (after, failure),
             };
             self.account.send_failed(payload.items);
-            let wait = backoff.next_wait(after);
-            let Some(wait) = self.affordable(wait, start) else {
+            let proper = backoff.next_wait(after);
+            let Some(wait) = self.affordable(proper, start) else {
                 let reason = match self.retry.enabled {
                     true => DropReason::RetryExhausted,
                     false => DropReason::RetryDisabled,
                 };
-                return Ending::GivenUp { reason, why: shown(&failure, payload), retry_after: wait };
+                return Ending::GivenUp { reason, failure, retry_after: proper };
             };
             self.log.retrying(payload, &failure, wait);
             self.life.pause(wait).await;
@@ -113,12 +114,13 @@ impl Ending {
     pub fn answer(&self, payload: &Payload) -> Result<(), Undelivered> {
         match self {
             Ending::Delivered { .. } => Ok(()),
-            Ending::Rejected { failure, .. } => Err(Undelivered::Refused { reason: shown(failure, payload) }),
-            Ending::GivenUp { reason: DropReason::Unsendable, why, .. } => {
-                Err(Undelivered::Refused { reason: why.clone() })
+            Ending::Rejected { failure, .. }
+            | Ending::GivenUp { reason: DropReason::Unsendable, failure, .. } => {
+                Err(Undelivered::Refused { reason: shown(failure, payload) })
             }
-            Ending::GivenUp { why, retry_after, .. } => {
-                Err(Undelivered::Unavailable { retry_after: *retry_after, reason: why.clone() })
+            Ending::GivenUp { failure, retry_after, .. } => {
+                let reason = shown(failure, payload);
+                Err(Undelivered::Unavailable { retry_after: *retry_after, reason })
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A word is looked up exactly in its vendor's own words, then in OpenAI's and Anthropic's (behind a gateway the
 //! provider is the backend, while the value speaks the client's API), then in the words of emitters; then in the same
-//! order by [known form](form). A word that is found nowhere is [`Lookup::Unknown`]: nothing is guessed.
+//! order by known form. A word that is found nowhere is [`Lookup::Unknown`]: nothing is guessed.
 
 pub mod data;
 mod embedded;
