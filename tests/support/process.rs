@@ -1,0 +1,161 @@
+//! The collector as a process of its own.
+
+#![allow(dead_code)] // Each test takes what it needs.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Longer than anything that is waited for should take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running collector. Dropped, it is killed.
+pub struct Collector {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    pub grpc: String,
+    pub http: String,
+    pub metrics: String,
+    pub health: String,
+}
+
+impl Collector {
+    /// Starts it on free ports and waits until it is ready. `body` is the rest of the configuration as YAML in flow style:
+    /// everything but receivers, health check and metrics' address.
+    pub fn start(exporters: &str, pipelines: &str, service: &str) -> Self {
+        let [grpc, http, metrics, health] = free_addresses();
+        let (metrics_host, metrics_port) = metrics.split_once(':').unwrap();
+        let config = format!(
+            "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '{grpc}'}}, http: {{endpoint: '{http}'}}}}}}}}
+processors: {{refusal: }}
+extensions: {{health_check: {{endpoint: '{health}'}}}}
+exporters: {exporters}
+service:
+  extensions: [health_check]
+  telemetry: {{metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: '{metrics_host}', port: {metrics_port}}}}}}}}}]}}}}
+  pipelines: {pipelines}
+  {service}
+"
+        );
+        let mut child = Command::new(env!("CARGO_BIN_EXE_refusal-collector"))
+            .args(["--config", "env:TEST_CONFIG"])
+            .env("TEST_CONFIG", &config)
+            .env_remove("OTEL_RESOURCE_ATTRIBUTES")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (lines, stderr) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                lines.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        let mut collector = Collector { child, log, grpc, http, metrics, health };
+        collector.wait_until("it is ready", |collector| get(&collector.health, "/ready").0 == 200);
+        collector
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has written to standard error so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// `/metrics` in Prometheus' text form.
+    pub fn scrape(&self) -> String {
+        let (status, body) = get(&self.metrics, "/metrics");
+        assert_eq!(status, 200, "{body}");
+        body
+    }
+
+    /// The sum of all series of `name` whose labels hold all of `labels`, each as in `key="value"`.
+    pub fn sum(&self, name: &str, labels: &[&str]) -> u64 {
+        let scrape = self.scrape();
+        let of_metric = scrape.lines().filter_map(|line| line.strip_prefix(name));
+        let matching = of_metric
+            .filter(|rest| rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label)));
+        matching.map(|rest| rest.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+    }
+
+    /// Waits until `is_so`, which `what` describes.
+    pub fn wait_until(&mut self, what: &str, is_so: impl Fn(&Collector) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !is_so(self) {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the collector ended with {status}:\n{}", self.log());
+            }
+            assert!(Instant::now() < deadline, "waited in vain until {what}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Sends a signal: `TERM`, `INT`, `HUP`, `KILL`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([format!("-{name}"), self.pid().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Waits until the process has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Status and body of a GET request; status 0 when nobody answers.
+pub fn get(address: &str, path: &str) -> (u16, String) {
+    use std::io::{Read, Write};
+    let Ok(mut stream) = std::net::TcpStream::connect(address) else { return (0, String::new()) };
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let mut answer = String::new();
+    if stream.write_all(request.as_bytes()).is_err() || stream.read_to_string(&mut answer).is_err() {
+        return (0, String::new());
+    }
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let body = if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        unchunked(body)
+    } else {
+        body.to_owned()
+    };
+    (status, body)
+}
+
+fn unchunked(mut rest: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        let Some((chunk, next)) = after.split_at_checked(size).filter(|_| size > 0) else { break };
+        whole.push_str(chunk);
+        rest = next.trim_start_matches("\r\n");
+    }
+    whole
+}
+
+fn free_addresses<const N: usize>() -> [String; N] {
+    // All are held until all are known, so that they differ.
+    let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.each_ref().map(|listener| listener.local_addr().unwrap().to_string())
+}
