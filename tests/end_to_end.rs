@@ -25,7 +25,7 @@ const TRACES: &str = "{traces: {receivers: [otlp], processors: [refusal], export
 #[tokio::test(flavor = "multi_thread")]
 async fn spans_of_an_sdk_reach_the_backend_with_their_verdict_and_nothing_else_changed() {
     let backend = Backend::start().await;
-    let collector = Collector::start(&to(&backend), TRACES, "");
+    let mut collector = Collector::start(&to(&backend), TRACES, "");
     for (transport, endpoint) in [("grpc", &collector.grpc), ("http", &collector.http)] {
         let sent = send(transport, endpoint, &["end_turn", "refusal", "quantum_flux_halt", ""]).await;
         let span = |name: &str| received(&backend, name);
@@ -49,14 +49,19 @@ async fn spans_of_an_sdk_reach_the_backend_with_their_verdict_and_nothing_else_c
         let plain = span(&format!("{sent}plain"));
         assert_eq!(plain.attributes.len(), 1, "a span without an LLM call is not touched");
     }
-    let count = |class: &str| {
+    let count = |collector: &Collector, class: &str| {
         let class = format!("llm_stop_reason_class=\"{class}\"");
         collector.sum("llm_responses_total", &["llm_workload=\"checkout\"", &class])
     };
-    assert_eq!(["complete", "refusal", "unknown", "missing", "length"].map(count), [2, 2, 2, 2, 0]);
+    assert_eq!(
+        ["complete", "refusal", "unknown", "missing", "length"].map(|class| count(&collector, class)),
+        [2, 2, 2, 2, 0]
+    );
     let value = "llm_stop_reason_value=\"quantum_flux_halt\"";
     assert_eq!(collector.sum("llm_stop_reason_unknown_total", &[value]), 2);
-    assert_eq!(collector.sum("otelcol_exporter_sent_spans_total", &["exporter=\"otlp_grpc\""]), 10);
+    collector.wait_until("the backend's answers are counted", |collector| {
+        collector.sum("otelcol_exporter_sent_spans_total", &["exporter=\"otlp_grpc\""]) == 10
+    });
     for transport in ["grpc", "http"] {
         let transport = format!("transport=\"{transport}\"");
         assert_eq!(collector.sum("otelcol_receiver_accepted_spans_total", &[&transport]), 5);
@@ -140,7 +145,7 @@ async fn what_cannot_be_delivered_in_time_is_told_exactly_and_ends_with_3() {
     collector.signal("TERM");
     let status = collector.ended();
     assert_eq!(status.code(), Some(3));
-    assert!(collector.log().contains("14 items"), "{}", collector.log());
+    assert!(collector.log().contains("14 accepted items"), "{}", collector.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,7 +7,7 @@
 )]
 
 mod components;
-mod logs;
+mod demo;
 mod print_config;
 mod run;
 mod validate;
@@ -51,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::PrintConfig(print) => print_config::execute(&print),
         Command::Components => components::execute(),
         Command::Vocabulary(vocabulary) => vocabulary::execute(&vocabulary),
+        Command::Demo(demo) => demo::execute(&demo),
     };
     exit.into()
 }
@@ -72,6 +73,7 @@ struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  refusal-collector demo
   refusal-collector
   refusal-collector --config collector.yaml
   refusal-collector --config env:OTEL_CONFIG --set service.telemetry.logs.level=debug
@@ -90,6 +92,7 @@ enum Command {
     /// Print which receivers, processors, exporters and extensions there are.
     Components,
     Vocabulary(vocabulary::VocabularyArguments),
+    Demo(demo::Demo),
 }
 
 /// Where the configuration comes from; shared by all subcommands that read one.

@@ -1,7 +1,8 @@
 //! `run`: what the program is for.
 
-use super::{ConfigArguments, Exit, logs};
+use super::{ConfigArguments, Exit};
 use crate::pipeline::{self, Ended};
+use crate::telemetry::logs;
 use clap::Args;
 
 /// Receive, judge, count and send on, until told to stop. This is also what happens without a subcommand.
@@ -19,7 +20,10 @@ pub fn execute(run: &Run) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    logs::start(&loaded.config.service.telemetry.logs);
+    if let Err(error) = logs::init(&loaded.config.service.telemetry.logs) {
+        eprintln!("error: {error}");
+        return Exit::Usage;
+    }
     loaded.warnings.iter().for_each(|warning| tracing::warn!("configuration: {warning}"));
     match pipeline::run(loaded.config) {
         Ok(Ended { lost: 0 }) => Exit::Clean,

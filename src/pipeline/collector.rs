@@ -2,18 +2,23 @@
 
 use super::budget;
 use super::intake::{Intake, Route, Routes};
-use crate::config::model::{ComponentId, Config, LabelLimits, Pipeline, Processor, Receiver};
+use crate::admin::health::{Health, HealthServer, Stage};
+use crate::config::model::{ComponentId, Config, Extension, LabelLimits, Pipeline, Processor, Receiver};
 use crate::exporter::{self, Drained, Exporter};
 use crate::payload::Budget;
 use crate::processor::refusal::Refusal;
 use crate::receiver::{self, Bound, Feed};
 use crate::refusal::vocabulary::{Vocabulary, VocabularyError};
+use crate::telemetry::http::{ListenError, Pages};
 use crate::telemetry::own::Own;
+use crate::telemetry::registry::Registry;
 use crate::telemetry::responses::Responses;
+use crate::telemetry::server;
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -23,7 +28,11 @@ use tokio::time::Instant;
 pub struct Collector {
     receivers: receiver::Running,
     exporters: Vec<Exporter>,
+    registry: Registry,
     own: Own,
+    health: Health,
+    metrics_pages: Vec<Pages>,
+    health_servers: Vec<HealthServer>,
     shutdown_timeout: Duration,
 }
 
@@ -42,11 +51,22 @@ pub enum StartError {
         /// Which.
         exporter: ComponentId,
         /// Why.
-        source: exporter::StartError,
+        source: Box<exporter::StartError>,
+    },
+    /// `/metrics` cannot be served.
+    #[error("service.telemetry.metrics: {0}")]
+    Metrics(ListenError),
+    /// An extension cannot listen.
+    #[error("extension {extension}: {source}")]
+    Extension {
+        /// Which.
+        extension: ComponentId,
+        /// Why.
+        source: ListenError,
     },
     /// A receiver cannot listen.
     #[error(transparent)]
-    Receiver(#[from] receiver::StartError),
+    Receiver(#[from] Box<receiver::StartError>),
 }
 
 /// What became of the collector.
@@ -73,6 +93,11 @@ impl Collector {
         own.show_budget(budget.clone());
         let responses = Arc::new(Responses::new(label_limits(&config)));
 
+        let registry = Registry::new(own.clone(), responses.clone());
+        let health = Health::new();
+        let health_servers = start_health_servers(&config, &health).await?;
+        let metrics_pages = start_metrics(&config, &registry).await?;
+
         let exporters = start_exporters(&config, &own)?;
         let refusals = start_refusals(&config)?;
         let route = |pipeline: &Pipeline| Route {
@@ -88,12 +113,19 @@ impl Collector {
             is_used.then(|| Feed { receiver: id.clone(), config: otlp.clone(), consumer })
         });
         let wait = config.service.admission.wait;
-        let receivers = receiver::start(feeds.collect(), &config.extensions, &budget, wait, &own).await?;
+        let receivers = receiver::start(feeds.collect(), &config.extensions, &budget, wait, &own)
+            .await
+            .map_err(Box::new)?;
+        health.enter(Stage::Accepting);
         tracing::info!(budget_mib = budget.capacity() >> 20, "everything is ready: requests are taken");
         Ok(Collector {
             receivers,
             exporters: exporters.into_values().collect(),
+            registry,
             own,
+            health,
+            metrics_pages,
+            health_servers,
             shutdown_timeout: config.service.shutdown_timeout,
         })
     }
@@ -101,6 +133,21 @@ impl Collector {
     /// Where the receivers listen.
     pub fn ports(&self) -> &[Bound] {
         self.receivers.ports()
+    }
+
+    /// Where `/metrics` is served.
+    pub fn metrics_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.metrics_pages.iter().flat_map(|pages| pages.addresses().iter().copied())
+    }
+
+    /// Where health is served.
+    pub fn health_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.health_servers.iter().flat_map(|server| server.pages().addresses().iter().copied())
+    }
+
+    /// All that it counts.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// The accounts of its receivers and exporters.
@@ -111,6 +158,7 @@ impl Collector {
     /// Takes nothing more, answers what has begun, and delivers what is queued, within `service.shutdown_timeout`.
     pub async fn shutdown(self) -> Ended {
         let deadline = Instant::now() + self.shutdown_timeout;
+        self.health.enter(Stage::Draining);
         let cut = self.receivers.shutdown(deadline).await;
         if cut > 0 {
             tracing::warn!(cut, "connections and requests were cut off at the end of the grace time");
@@ -121,15 +169,36 @@ impl Collector {
             0 => tracing::info!("stopped: everything that was accepted has been delivered"),
             lost => tracing::error!(lost, "stopped: items that were accepted could not be delivered in time"),
         }
+        // Probes and scrapes are answered to the very end.
+        join_all(self.metrics_pages.into_iter().map(Pages::shutdown)).await;
+        join_all(self.health_servers.into_iter().map(HealthServer::shutdown)).await;
         Ended { lost }
     }
+}
+
+async fn start_metrics(config: &Config, registry: &Registry) -> Result<Vec<Pages>, StartError> {
+    let metrics = &config.service.telemetry.metrics;
+    if !metrics.enabled {
+        return Ok(Vec::new());
+    }
+    server::serve(&metrics.prometheus, registry).await.map_err(StartError::Metrics)
+}
+
+async fn start_health_servers(config: &Config, health: &Health) -> Result<Vec<HealthServer>, StartError> {
+    let mut servers = Vec::new();
+    for id in &config.service.extensions {
+        let Some(Extension::HealthCheck(extension)) = config.extensions.get(id) else { continue };
+        let server = HealthServer::serve(extension, health).await;
+        servers.push(server.map_err(|source| StartError::Extension { extension: id.clone(), source })?);
+    }
+    Ok(servers)
 }
 
 fn start_exporters(config: &Config, own: &Own) -> Result<BTreeMap<ComponentId, Exporter>, StartError> {
     let is_used = |id: &&ComponentId| config.service.pipelines.values().any(|p| p.exporters.contains(id));
     let start = |id: &ComponentId| match Exporter::start(id, config, own) {
         Ok(exporter) => Ok((id.clone(), exporter)),
-        Err(source) => Err(StartError::Exporter { exporter: id.clone(), source }),
+        Err(source) => Err(StartError::Exporter { exporter: id.clone(), source: Box::new(source) }),
     };
     config.exporters.keys().filter(is_used).map(start).collect()
 }
