@@ -108,6 +108,13 @@ fn components_are_listed_as_yaml() {
     assert_eq!(names("receivers"), ["otlp"]);
     assert_eq!(names("exporters"), ["otlp_grpc", "otlp_http", "debug"]);
     assert_eq!(components["buildinfo"]["version"], env!("CARGO_PKG_VERSION"));
+    for section in ["receivers", "processors", "exporters", "extensions"] {
+        for name in names(section) {
+            let output = call(&["validate", "--set", &format!("{section}.{name}=")], &[]);
+            let told = stderr(&output);
+            assert!(!told.contains("unknown") && !told.contains("not built yet"), "{name}: {told}");
+        }
+    }
 }
 
 #[test]

@@ -243,15 +243,6 @@ fn every_key_with_a_meaning_or_none_here_is_accepted() {
 fn what_would_change_the_way_of_data_is_an_error() {
     let cases = [
         ("receivers::otlp::protocols::grpc::middlewares: [{id: x}]", "there are no middlewares"),
-        ("receivers::otlp::protocols::grpc::tls: {}", "TLS on a listener is not built yet"),
-        (
-            "receivers::otlp::protocols::http::tls: {cert_file: /c, key_file: /k}",
-            "TLS on a listener is not built yet",
-        ),
-        (
-            "receivers::otlp::protocols::grpc::auth: {authenticator: x}",
-            "authentication on a listener is not built yet",
-        ),
         ("processors::batch::metadata_keys: [tenant]", "cannot keep batches apart"),
         ("exporters::otlp::sending_queue::storage: file_storage", "the queue on disk is not built yet"),
         ("exporters::otlp::tls::ca_pem: PEM", "write the certificates to a file"),

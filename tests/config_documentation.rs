@@ -173,7 +173,11 @@ fn example(row: &Row) -> String {
 fn belongs_to_another_key(problem: &Problem) -> bool {
     let concerns_two =
         |reason: &str| reason.starts_with("needs ") || reason.starts_with("cannot be combined ");
-    matches!(problem, Problem::Invalid { reason, .. } if concerns_two(reason))
+    match problem {
+        Problem::Missing { .. } => true,
+        Problem::Invalid { reason, .. } => concerns_two(reason),
+        _ => false,
+    }
 }
 
 fn load(base: &str, set: &[String]) -> Result<Loaded, Errors> {

@@ -26,6 +26,8 @@ exporters:
 extensions:
   - name: health_check
     stability: {extension: Beta}
+  - name: bearertokenauth
+    stability: {extension: Beta}
 providers:
   - scheme: env
   - scheme: file

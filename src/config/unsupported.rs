@@ -3,7 +3,7 @@
 //! Whoever builds one of these takes its line away.
 
 use super::diagnostic::{Diagnostic, Findings, Problem};
-use super::model::{Config, Extension, Receiver};
+use super::model::{Config, Extension};
 use super::node::{Node, Path};
 
 /// Notes everything in `config` that cannot be done. `tree` says where it stands.
@@ -16,19 +16,6 @@ pub fn check(config: &Config, tree: &Node, findings: &mut Findings) {
 
 fn found_in(config: &Config) -> Vec<(Path, &'static str)> {
     let mut found = Vec::new();
-    for (id, receiver) in &config.receivers {
-        let Receiver::Otlp(otlp) = receiver;
-        let path = Path::component("receivers", id).key("protocols");
-        let protocols = [
-            ("grpc", otlp.grpc.as_ref().map(|grpc| (grpc.tls.is_some(), grpc.auth.is_some()))),
-            ("http", otlp.http.as_ref().map(|http| (http.tls.is_some(), http.auth.is_some()))),
-        ];
-        for (protocol, security) in protocols {
-            let (tls, auth) = security.unwrap_or_default();
-            found.extend(tls.then(|| (path.keys([protocol, "tls"]), "TLS on a listener")));
-            found.extend(auth.then(|| (path.keys([protocol, "auth"]), "authentication on a listener")));
-        }
-    }
     for (id, exporter) in &config.exporters {
         let is_on_disk = exporter.queue().is_some_and(|queue| queue.storage.is_some());
         let path = Path::component("exporters", id).keys(["sending_queue", "storage"]);

@@ -66,7 +66,9 @@ impl Checker<'_> {
         let Some(tls) = tls else { return };
         for (key, file) in [("cert_file", &tls.cert_file), ("key_file", &tls.key_file)] {
             if file.is_none() {
-                self.invalid(&path.keys(["tls", key]), "a listener with TLS needs a certificate and its key");
+                let (path, key) = (path.key("tls"), key.to_owned());
+                let place = self.tree.place(&path);
+                self.findings.error(Diagnostic::at(&place, Problem::Missing { path, key }));
             }
         }
         if tls.reload_interval.is_some_and(|interval| interval.is_zero()) {
