@@ -219,6 +219,8 @@ fn values_apart_are_read_under_their_key() {
         stops(&Answer::read_under("finish_reasons", r#"["stop","length"]"#)),
         ["FinishReason:stop", "FinishReason:length"]
     );
+    assert_eq!(stops(&Answer::read_under("status", "incomplete")), ["Status:incomplete"]);
+    assert_eq!(Answer::read_under("id", "msg_1").id.as_deref(), Some("msg_1"));
     assert!(Answer::read_under("refusal", "I can't.").refusal_part);
     assert_eq!(Answer::read_under("error", "boom").error.unwrap().message.as_deref(), Some("boom"));
 }

@@ -6,17 +6,19 @@
 //! and several values in a row. What breaks the grammar otherwise is not repaired: a text whose quotes were not
 //! escaped must not turn its content into structure.
 
+mod string;
+mod word;
+
 use memchr::memchr2;
 use std::borrow::Cow;
+use string::{Escape, Taking};
+use word::is_word;
 
 /// How deep containers are looked into; what is deeper is skipped.
 pub const MAX_DEPTH: u32 = 64;
 
 /// What is kept of a key, in bytes. A longer key is given as an empty one: it cannot be known.
 pub const MAX_KEY: usize = 128;
-
-/// What is kept of a number, a bare word or an enum's repr, in bytes. Longer ones are given as null.
-const MAX_WORD: usize = 96;
 
 /// The two kinds of containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,23 +146,6 @@ enum Expect {
     Key,
     Colon,
     Comma,
-}
-
-/// What becomes of a string's bytes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Taking {
-    Key,
-    Nothing,
-    Start(usize),
-    Pieces,
-}
-
-/// Where in an escape sequence a string is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Escape {
-    None,
-    Backslash,
-    Hex { left: u8, value: u32 },
 }
 
 impl Tokenizer {
@@ -321,204 +306,6 @@ impl Tokenizer {
         self.expect = if self.depth == 0 { Expect::Value } else { Expect::Comma };
     }
 
-    fn begin_text<V: Visitor>(&mut self, quote: u8, visitor: &mut V) {
-        let taking = match self.expect {
-            Expect::Key => Taking::Key,
-            Expect::Value => match visitor.begin_string() {
-                Want::Skip => Taking::Nothing,
-                Want::Start(limit) => Taking::Start(limit),
-                Want::Pieces => Taking::Pieces,
-            },
-            Expect::Colon | Expect::Comma => return self.broken(visitor),
-        };
-        self.kept.clear();
-        self.more = false;
-        self.state = State::Text { quote, taking, escape: Escape::None };
-    }
-
-    /// Reads a string up to its end or its next escape.
-    fn text<V: Visitor>(&mut self, bytes: &[u8], quote: u8, taking: Taking, visitor: &mut V) -> usize {
-        let found = memchr2(quote, b'\\', bytes);
-        let run = bytes.get(..found.unwrap_or(bytes.len())).unwrap_or_default();
-        if !run.is_empty() {
-            self.take(run, taking, visitor);
-        }
-        let Some(at) = found else { return bytes.len() };
-        if bytes.get(at) == Some(&quote) {
-            self.end_text(taking, true, visitor);
-        } else {
-            self.state = State::Text { quote, taking, escape: Escape::Backslash };
-        }
-        at + 1
-    }
-
-    /// Reads one byte of an escape sequence.
-    fn escape<V: Visitor>(
-        &mut self,
-        bytes: &[u8],
-        quote: u8,
-        taking: Taking,
-        escape: Escape,
-        visitor: &mut V,
-    ) -> usize {
-        let Some(&byte) = bytes.first() else { return 0 };
-        let next = match escape {
-            Escape::None => Escape::None,
-            // Only the byte after the backslash could be a quote that ends nothing.
-            Escape::Backslash if taking == Taking::Nothing => Escape::None,
-            Escape::Backslash => match byte {
-                b'u' => Escape::Hex { left: 4, value: 0 },
-                b'x' => Escape::Hex { left: 2, value: 0 },
-                b'U' => Escape::Hex { left: 8, value: 0 },
-                _ => {
-                    let decoded = match byte {
-                        b'n' => b'\n',
-                        b't' => b'\t',
-                        b'r' => b'\r',
-                        b'b' => 8,
-                        b'f' => 12,
-                        other => other,
-                    };
-                    self.take(&[decoded], taking, visitor);
-                    Escape::None
-                }
-            },
-            Escape::Hex { left, value } => {
-                let Some(digit) = char::from(byte).to_digit(16) else {
-                    // Not an escape after all; the byte is read again as text.
-                    self.state = State::Text { quote, taking, escape: Escape::None };
-                    return 0;
-                };
-                let value = (value << 4) | digit;
-                if left > 1 {
-                    Escape::Hex { left: left - 1, value }
-                } else {
-                    self.take_code_point(value, taking, visitor);
-                    Escape::None
-                }
-            }
-        };
-        self.state = State::Text { quote, taking, escape: next };
-        1
-    }
-
-    fn take_code_point<V: Visitor>(&mut self, value: u32, taking: Taking, visitor: &mut V) {
-        let high = self.high_surrogate.take();
-        let value = match (high, value) {
-            (_, 0xd800..=0xdbff) => {
-                self.high_surrogate = u16::try_from(value).ok();
-                return;
-            }
-            (Some(high), 0xdc00..=0xdfff) => 0x10000 + ((u32::from(high) - 0xd800) << 10) + (value - 0xdc00),
-            (_, value) => value,
-        };
-        let character = char::from_u32(value).unwrap_or(char::REPLACEMENT_CHARACTER);
-        let mut encoded = [0; 4];
-        self.take(character.encode_utf8(&mut encoded).as_bytes(), taking, visitor);
-    }
-
-    /// Takes decoded bytes of a string.
-    fn take<V: Visitor>(&mut self, bytes: &[u8], taking: Taking, visitor: &mut V) {
-        let limit = match taking {
-            Taking::Nothing => return,
-            Taking::Pieces => return visitor.piece(bytes),
-            Taking::Key => MAX_KEY,
-            Taking::Start(limit) => limit,
-        };
-        let room = limit.saturating_sub(self.kept.len());
-        self.more |= bytes.len() > room;
-        self.kept.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-    }
-
-    fn end_text<V: Visitor>(&mut self, taking: Taking, closed: bool, visitor: &mut V) {
-        self.high_surrogate = None;
-        match taking {
-            Taking::Key => {
-                self.state = State::Structure;
-                self.expect = Expect::Colon;
-                if closed {
-                    visitor.key(if self.more { b"" } else { &self.kept });
-                }
-                return;
-            }
-            Taking::Nothing => {}
-            Taking::Start(_) => visitor.string(Text { start: &self.kept, more: self.more, closed }),
-            Taking::Pieces => visitor.end_pieces(closed),
-        }
-        self.after_value();
-    }
-
-    fn begin_word(&mut self, state: State) {
-        self.kept.clear();
-        self.more = false;
-        self.state = state;
-    }
-
-    fn keep_word(&mut self, bytes: &[u8]) {
-        let room = MAX_WORD.saturating_sub(self.kept.len());
-        self.more |= bytes.len() > room;
-        self.kept.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-    }
-
-    /// Reads a bare word; what follows it decides what it is.
-    fn word<V: Visitor>(&mut self, bytes: &[u8], visitor: &mut V) -> usize {
-        let length = bytes.iter().position(|&byte| !is_word(byte)).unwrap_or(bytes.len());
-        self.keep_word(bytes.get(..length).unwrap_or_default());
-        let Some(&next) = bytes.get(length) else { return length };
-        let quoted = matches!(next, b'"' | b'\'');
-        if quoted && self.kept.len() <= 2 && self.kept.iter().all(|byte| b"bBuUrRfF".contains(byte)) {
-            // b'...' and the like.
-            self.state = State::Structure;
-            return length;
-        }
-        if next == b'(' && self.kept.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_') {
-            // Name(key=value, ...): an object.
-            self.state = State::Structure;
-            self.begin(Container::Object, visitor);
-            return length + 1;
-        }
-        if self.expect == Expect::Key {
-            visitor.key(if self.more { b"" } else { &self.kept });
-            self.state = State::Structure;
-            self.expect = Expect::Colon;
-            return length;
-        }
-        if self.depth == 0 && !is_literal(&self.kept) {
-            self.broken(visitor);
-            return length;
-        }
-        self.bare_value(visitor);
-        length
-    }
-
-    /// Gives the bare word as a value.
-    fn bare_value<V: Visitor>(&mut self, visitor: &mut V) {
-        match (self.kept.as_slice(), self.more) {
-            (b"true" | b"True", _) => visitor.boolean(true),
-            (b"false" | b"False", _) => visitor.boolean(false),
-            (word, false) if is_number(word) => match std::str::from_utf8(word) {
-                Ok(number) => visitor.number(number),
-                Err(_) => visitor.null(),
-            },
-            (word, false) if !is_literal(word) => give_word(word, visitor),
-            _ => visitor.null(),
-        }
-        self.after_value();
-    }
-
-    /// Reads `<Enum.NAME: 'value'>`.
-    fn angle<V: Visitor>(&mut self, bytes: &[u8], visitor: &mut V) -> usize {
-        let end = memchr::memchr(b'>', bytes);
-        self.keep_word(bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default());
-        let Some(end) = end else { return bytes.len() };
-        match enum_value(&self.kept) {
-            Some(word) if !self.more => give_word(word, visitor),
-            _ => visitor.null(),
-        }
-        self.after_value();
-        end + 1
-    }
-
     /// Passes over a container.
     fn skip(&mut self, bytes: &[u8], levels: u64, quote: Option<u8>, escaped: bool) -> usize {
         if escaped {
@@ -549,64 +336,6 @@ impl Tokenizer {
         }
         self.state = State::Skip { levels, quote: None, escaped: false };
         bytes.len()
-    }
-}
-
-/// Gives a word that stood without quotes as a string.
-fn give_word<V: Visitor>(word: &[u8], visitor: &mut V) {
-    match visitor.begin_string() {
-        Want::Skip => {}
-        Want::Start(limit) => {
-            let start = word.get(..limit).unwrap_or(word);
-            visitor.string(Text { start, more: word.len() > start.len(), closed: true });
-        }
-        Want::Pieces => {
-            visitor.piece(word);
-            visitor.end_pieces(true);
-        }
-    }
-}
-
-fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'+' | b'$')
-}
-
-fn is_number(word: &[u8]) -> bool {
-    let digits = match word {
-        [b'-' | b'+', rest @ ..] => rest,
-        _ => word,
-    };
-    digits.first().is_some_and(u8::is_ascii_digit)
-}
-
-/// Whether a bare word is JSON's or Python's own, not a name.
-fn is_literal(word: &[u8]) -> bool {
-    const LITERALS: [&[u8]; 14] = [
-        b"null",
-        b"None",
-        b"nil",
-        b"undefined",
-        b"true",
-        b"True",
-        b"false",
-        b"False",
-        b"NaN",
-        b"nan",
-        b"Infinity",
-        b"-Infinity",
-        b"inf",
-        b"-inf",
-    ];
-    LITERALS.contains(&word) || is_number(word)
-}
-
-/// The value in `FinishReason.SAFETY: 'SAFETY'`, the name in `FinishReason.SAFETY: 3`.
-fn enum_value(repr: &[u8]) -> Option<&[u8]> {
-    let colon = repr.iter().position(|&byte| byte == b':')?;
-    let (name, value) = repr.split_at_checked(colon)?;
-    match value.get(1..)?.trim_ascii() {
-        [b'\'', value @ .., b'\''] | [b'"', value @ .., b'"'] => Some(value),
-        _ => Some(name),
     }
 }
 

@@ -197,6 +197,7 @@ const KEYS: &[(&str, Key)] = &[
     ("item", Key::Item),
     ("iterations", Key::Iterations),
     ("jsonschema", Key::Opaque),
+    ("lasterror", Key::Error),
     ("logprobs", Key::Opaque),
     ("message", Key::Message),
     ("messages", Key::Opaque),

@@ -74,8 +74,7 @@ impl Answer {
             return reader.finish();
         }
         let mut extractor = Extractor::new();
-        extractor.begin_object();
-        extractor.key(key);
+        extractor.begin_part(key);
         extractor.string(text);
         extractor.end();
         extractor.finish()

@@ -44,8 +44,7 @@ impl Reader {
     /// `content_filter_results`, `promptFeedback`, ...
     pub fn under(key: &str) -> Self {
         let mut reader = Reader::default();
-        reader.extractor.begin_object();
-        reader.extractor.key(key);
+        reader.extractor.begin_part(key);
         reader
     }
 

@@ -16,7 +16,7 @@ const MAX_CATEGORIES: usize = 16;
 
 /// Lists of a guardrail's policy that name the finding themselves: their entries hold the matched text, or what only
 /// the customer knows.
-const NAMED_LISTS: [&[u8]; 3] = [b"customWords", b"piiEntities", b"regexes"];
+const NAMED_LISTS: [&str; 3] = ["customWords", "piiEntities", "regexes"];
 
 impl Extractor {
     pub(super) fn flag(&mut self, flag: u16) {
@@ -103,13 +103,14 @@ impl Extractor {
         if self.entry.fired != Some(true) {
             return;
         }
-        let policy = String::from_utf8_lossy(&self.entry.policy);
-        let word = if NAMED_LISTS.contains(&&*self.entry.list) {
-            format!("{policy}:{}", String::from_utf8_lossy(&self.entry.list))
+        let policy = camel_case(&self.entry.policy);
+        let list = camel_case(&self.entry.list);
+        let word = if NAMED_LISTS.contains(&list.as_str()) {
+            format!("{policy}:{list}")
         } else if let Some(word) = &self.entry.word {
             if policy == "contentPolicy" { word.to_string() } else { format!("{policy}:{word}") }
         } else if ended {
-            policy.into_owned()
+            policy
         } else {
             return;
         };
@@ -239,12 +240,12 @@ impl Extractor {
             waiting.code.as_ref().is_some_and(|code| code.contains(|c: char| c.is_ascii_alphabetic()));
         let plain = has(flag::ROOT)
             && !has(flag::ANSWER)
-            && (self.error_expected
-                || self.error_event
-                || (named_code && waiting.message.is_some())
-                || self.answer.error.is_some());
+            && (self.error_expected || self.error_event || (named_code && waiting.message.is_some()));
         if has(flag::ERROR) || plain {
             self.settle_error(waiting.code, waiting.kind, waiting.message);
+        } else if has(flag::ROOT) && self.answer.error.is_some() {
+            // Beside an `error` that is a plain string (xAI).
+            self.settle_error(waiting.code, None, None);
         }
     }
 
@@ -302,6 +303,21 @@ fn cut(text: &str, limit: usize) -> &str {
     }
     let end = (0..=limit).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
     text.get(..end).unwrap_or_default()
+}
+
+/// A name as AWS spells it, of one that an SDK may have spelled in its language's way.
+fn camel_case(name: &[u8]) -> String {
+    let mut spelled = String::new();
+    let mut upper = false;
+    for (at, byte) in name.iter().enumerate() {
+        match byte {
+            b'_' => upper = true,
+            _ if std::mem::take(&mut upper) => spelled.push(char::from(byte.to_ascii_uppercase())),
+            _ if at == 0 => spelled.push(char::from(byte.to_ascii_lowercase())),
+            _ => spelled.push(char::from(*byte)),
+        }
+    }
+    spelled
 }
 
 /// Whether a stop word only says that there is none yet.

@@ -2,6 +2,7 @@
 //! structured value.
 
 mod facts;
+mod kind;
 mod role;
 mod value;
 
@@ -269,6 +270,14 @@ impl Extractor {
             self.begin_entry(role);
         }
         true
+    }
+
+    /// A value is told apart that stood under `key` in an answer, as its `id` or `status` may.
+    pub(super) fn begin_part(&mut self, key: &str) {
+        if self.begin_container(Container::Object) {
+            self.flag(flag::ANSWER | flag::RESPONSE);
+            self.set_key(key.as_bytes());
+        }
     }
 
     /// An event begins whose name stands outside of its JSON.

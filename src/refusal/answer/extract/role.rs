@@ -155,9 +155,9 @@ impl Role {
             },
             Role::Guardrail(side) => match key {
                 Key::ModelOutput => None,
-                _ if spelled.ends_with(b"Policy") => Some(Role::Policy(side)),
-                _ if spelled.starts_with(b"input") => Some(Role::Guardrail(Side::Input)),
-                _ if spelled.starts_with(b"output") => Some(Role::Guardrail(Side::Output)),
+                _ if ends_with(spelled, b"policy") => Some(Role::Policy(side)),
+                _ if starts_with(spelled, b"input") => Some(Role::Guardrail(Side::Input)),
+                _ if starts_with(spelled, b"output") => Some(Role::Guardrail(Side::Output)),
                 _ => Some(Role::Guardrail(side)),
             },
             Role::Policy(side) => Some(Role::Finding(side)),
@@ -222,4 +222,15 @@ impl Role {
             _ => Some(Role::Open),
         }
     }
+}
+
+/// Whether a key starts so, in any case.
+fn starts_with(spelled: &[u8], start: &[u8]) -> bool {
+    spelled.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+}
+
+/// Whether a key ends so, in any case.
+fn ends_with(spelled: &[u8], end: &[u8]) -> bool {
+    let at = spelled.len().checked_sub(end.len());
+    at.and_then(|at| spelled.get(at..)).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
 }

@@ -2,7 +2,7 @@
 
 use super::super::json::Text;
 use super::super::key::Key;
-use super::super::{CategorySource, Content, Shape, StopField};
+use super::super::{CategorySource, Shape, StopField};
 use super::facts::bounded;
 use super::role::Role;
 use super::{Extractor, MAX_MESSAGE, MAX_WORD, Number, TEXT_START, Wanted, flag};
@@ -35,6 +35,10 @@ impl Extractor {
             Key::StopSequence | Key::StopDetails if frame.role == Role::Open => {
                 frame.flags |= flag::ANSWER;
                 self.found_shape(Shape::AnthropicMessages);
+            }
+            Key::FinishReason if spelled == b"done_reason" => {
+                frame.flags |= flag::ANSWER;
+                self.found_shape(Shape::Ollama);
             }
             Key::FinishReason | Key::Choices => frame.flags |= flag::ANSWER,
             Key::Candidates | Key::PromptFeedback => {
@@ -219,8 +223,9 @@ impl Extractor {
                 self.fallback_part().category = Some(Some(bounded(word.as_bytes())));
             }
             (Role::Finding(side), Key::Action) => {
-                self.entry.fired = Some(word == "BLOCKED");
-                self.answer.guardrail_intervened |= word == "BLOCKED";
+                let blocked = word.rsplit('.').next() == Some("BLOCKED");
+                self.entry.fired = Some(blocked);
+                self.answer.guardrail_intervened |= blocked;
                 self.found_finding(side, false);
             }
             (Role::Finding(side), _) => {
@@ -290,138 +295,6 @@ impl Extractor {
         }
     }
 
-    /// The type of a message, an event or an error.
-    fn found_type(&mut self, word: &str) {
-        match word {
-            "message" => {
-                self.flag(flag::MESSAGE);
-                if self.has(flag::STOP_REASON) {
-                    self.found_shape(Shape::AnthropicMessages);
-                }
-            }
-            "error" => self.flag(flag::ERROR),
-            "refusal" => self.flag(flag::REFUSAL),
-            "message_start" | "message_delta" | "message_stop" => {
-                self.found_shape(Shape::AnthropicMessages);
-                self.stream = true;
-                self.ended |= word == "message_stop";
-            }
-            "message-start" | "message-end" | "stream-start" | "stream-end" => {
-                self.found_shape(Shape::CohereChat);
-                self.flag(flag::ANSWER);
-                self.stream = true;
-                self.ended |= word.ends_with("-end");
-            }
-            "content_block_start" | "content_block_delta" | "content_block_stop" | "ping" => {
-                self.stream = true
-            }
-            _ if word.starts_with("response.") => {
-                self.stream = true;
-                let end = word.rsplit('.').next().unwrap_or_default();
-                let whole = word.split('.').count() == 2;
-                self.ended |=
-                    whole && matches!(end, "completed" | "failed" | "incomplete" | "cancelled" | "done");
-                self.flag(flag::TYPED);
-                self.flag(if word.contains("refusal") {
-                    flag::REFUSAL
-                } else if word.contains("function_call") || word.contains("custom_tool_call") {
-                    flag::TOOL
-                } else if word.contains("output_text") || word.contains("audio") {
-                    0
-                } else {
-                    flag::ASIDE
-                });
-                if self.has(flag::TEXT) {
-                    self.found_delta_kind();
-                }
-            }
-            _ if self.answer.error.is_none() && self.has(flag::ROOT) => {
-                self.wait(|waiting| waiting.kind = Some(bounded(word.as_bytes())));
-            }
-            _ => {}
-        }
-    }
-
-    /// A delta that is a string: an event's type tells whose, and may come before or after it.
-    fn found_delta(&mut self, flags: u16, text: Text<'_>) {
-        if text.is_empty() || self.found_mask(text) {
-            return;
-        }
-        self.flag(flag::TEXT);
-        if flags & flag::TYPED != 0 {
-            self.found_delta_kind();
-        }
-    }
-
-    fn found_delta_kind(&mut self) {
-        if self.has(flag::REFUSAL) {
-            self.answer.refusal_part = true;
-        } else if self.has(flag::TOOL) {
-            self.found_tool_call();
-        } else if !self.has(flag::ASIDE) {
-            self.found_content();
-        }
-    }
-
-    /// The `object` of OpenAI's APIs and of those that imitate them.
-    fn found_object(&mut self, word: &str) {
-        match word {
-            "error" => self.flag(flag::ERROR),
-            "response" => {
-                self.flag(flag::ANSWER | flag::OPENAI | flag::RESPONSE);
-                self.found_shape(Shape::OpenAiResponses);
-            }
-            "realtime.response" | "thread.run" | "thread.message" | "interaction" => {
-                self.flag(flag::ANSWER | flag::OPENAI | flag::RESPONSE);
-            }
-            "chat.completion" | "chat.completion.chunk" | "text_completion" => {
-                self.flag(flag::ANSWER | flag::OPENAI);
-                self.found_shape(Shape::OpenAiChat);
-                self.stream |= word.ends_with(".chunk");
-            }
-            _ => {}
-        }
-    }
-
-    fn found_part_type(&mut self, word: &str) {
-        self.flag(flag::TYPED);
-        let names = |part: &str| word.contains(part);
-        if word == "refusal" {
-            self.flag(flag::REFUSAL);
-            self.answer.refusal_part = true;
-        } else if names("fallback") {
-            self.flag(flag::FALLBACK);
-        } else if names("result") || names("response") {
-            // What a tool said.
-        } else if names("server") || names("mcp") {
-            // The vendor calls these tools itself.
-            self.found_content();
-        } else if names("tool") || names("function") {
-            self.found_tool_call();
-        } else if ["image", "audio", "video", "file", "document", "blob", "redacted"].into_iter().any(names) {
-            self.found_content();
-        }
-        if self.has(flag::TEXT) && !self.has(flag::REFUSAL) {
-            self.found_content();
-        }
-    }
-
-    /// The items that the caller must answer; the vendor answers the other calls itself.
-    fn found_item_type(&mut self, word: &str) {
-        if matches!(
-            word,
-            "function_call"
-                | "custom_tool_call"
-                | "computer_call"
-                | "local_shell_call"
-                | "shell_call"
-                | "apply_patch_call"
-                | "mcp_approval_request"
-        ) {
-            self.found_tool_call();
-        }
-    }
-
     pub(in super::super) fn set_number(&mut self, number: Number) {
         let Some(frame) = self.frames.last() else { return };
         if frame.array {
@@ -470,7 +343,6 @@ impl Extractor {
         }
         match (frame.role, frame.key) {
             (Role::Open, Key::Done) => {
-                self.found_shape(Shape::Ollama);
                 self.stream = true;
                 self.ended |= value;
             }
@@ -505,56 +377,6 @@ impl Extractor {
             _ => {}
         }
     }
-
-    /// A text that is content, unless it is empty or masked.
-    fn found_text(&mut self, text: Text<'_>) {
-        if text.is_empty() {
-            if text.closed {
-                self.found_place();
-            }
-        } else if !self.found_mask(text) {
-            self.found_content();
-        }
-    }
-
-    fn found_refusal(&mut self, text: Text<'_>) {
-        self.answer.refusal_part |= !text.is_empty() && !self.has(flag::FOREIGN);
-    }
-
-    /// Whether a text stands for one that somebody took out, or for none at all.
-    fn found_mask(&mut self, text: Text<'_>) -> bool {
-        let masked = !text.more && is_mask(text.start);
-        self.masked |= masked;
-        masked
-    }
-
-    /// There is content.
-    pub(super) fn found_content(&mut self) {
-        if !self.has(flag::FOREIGN) {
-            self.answer.content = Content::Some;
-        }
-    }
-
-    /// There is a place for content.
-    pub(super) fn found_place(&mut self) {
-        if self.answer.content == Content::Unknown && !self.has(flag::FOREIGN) {
-            self.answer.content = Content::Empty;
-        }
-    }
-}
-
-/// `***`, `[REDACTED]`, and the text that Python makes of no text.
-fn is_mask(text: &[u8]) -> bool {
-    if text.iter().all(|&byte| byte == b'*') {
-        return true;
-    }
-    let start = text.iter().position(u8::is_ascii_alphabetic).unwrap_or(0);
-    let end = text.iter().rposition(u8::is_ascii_alphabetic).map_or(0, |at| at + 1);
-    let word = text.get(start..end).unwrap_or_default();
-    let known: [&[u8]; 5] = [b"redacted", b"filtered", b"hidden", b"omitted", b"none"];
-    let bare = word.len() == text.len();
-    known.iter().any(|known| word.eq_ignore_ascii_case(known))
-        && (!bare || word == b"None" || word == b"REDACTED")
 }
 
 /// The values of the protobuf enum that Gemini and Vertex have in common; from 6 on they differ.
