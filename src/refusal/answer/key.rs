@@ -97,21 +97,66 @@ impl Key {
         }
         let mut plain = [0u8; LONGEST];
         let mut length = 0;
+        let mut hash = 0;
         for byte in spelled.iter().filter(|byte| !matches!(byte, b'_' | b'-')) {
             let Some(place) = plain.get_mut(length) else { return Key::Unknown };
             *place = byte.to_ascii_lowercase();
+            hash = hash_in(hash, *place);
             length += 1;
         }
         let plain = plain.get(..length).unwrap_or_default();
-        match KEYS.binary_search_by(|(name, _)| name.as_bytes().cmp(plain)) {
-            Ok(at) => KEYS.get(at).map_or(Key::Unknown, |(_, key)| *key),
-            Err(_) => Key::Unknown,
+        let mut slot = slot_of(hash);
+        loop {
+            let place = SLOTS.get(slot).copied().unwrap_or(EMPTY);
+            let Some((name, key)) = KEYS.get(usize::from(place)) else { return Key::Unknown };
+            if name.as_bytes() == plain {
+                return *key;
+            }
+            slot = (slot + 1) % SLOT_COUNT;
         }
     }
 }
 
 /// The length of the longest name in [`KEYS`].
 const LONGEST: usize = 31;
+
+/// The places of [`KEYS`] by the hash of their names; the next free one when that is taken. Most keys of an answer
+/// mean nothing, and most of those are known by an empty place at once.
+static SLOTS: [u8; SLOT_COUNT] = slots();
+
+const SLOT_COUNT: usize = 1024;
+
+const EMPTY: u8 = u8::MAX;
+
+const fn hash_in(hash: u32, byte: u8) -> u32 {
+    (hash ^ byte as u32).wrapping_mul(0x0100_0193)
+}
+
+const fn slot_of(hash: u32) -> usize {
+    (hash ^ (hash >> 15)) as usize % SLOT_COUNT
+}
+
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+const fn slots() -> [u8; SLOT_COUNT] {
+    assert!(KEYS.len() < EMPTY as usize);
+    let mut slots = [EMPTY; SLOT_COUNT];
+    let mut place = 0;
+    while place < KEYS.len() {
+        let name = KEYS[place].0.as_bytes();
+        let (mut at, mut hash) = (0, 0);
+        while at < name.len() {
+            hash = hash_in(hash, name[at]);
+            at += 1;
+        }
+        let mut slot = slot_of(hash);
+        while slots[slot] != EMPTY {
+            slot = (slot + 1) % SLOT_COUNT;
+        }
+        slots[slot] = place as u8;
+        place += 1;
+    }
+    slots
+}
 
 /// Sorted by name: lower case, without `_` and `-`.
 const KEYS: &[(&str, Key)] = &[
