@@ -389,6 +389,10 @@ fn older_bedrock_bodies_are_read() {
             "contextualGroundingPolicy:GROUNDING"
         ]
     );
+    let spelled = read(
+        r#"{"trace":{"guardrail":{"input_assessment":{"policy-1":{"word_policy":{"custom_words":[{"match":"x","action":"GuardrailWordPolicyAction.BLOCKED"}]},"content_policy":{"filters":[{"action":"NONE","type":"HATE"}]}}}}}}"#,
+    );
+    assert_eq!(categories(&spelled), ["GuardrailTrace:wordPolicy:customWords:Input"]);
     assert!(
         !read(r#"{"stop_reason":"end_turn","amazon-bedrock-guardrailAction":"NONE"}"#).guardrail_intervened
     );
