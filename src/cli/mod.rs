@@ -8,6 +8,7 @@
 
 mod components;
 mod demo;
+mod explain;
 mod print_config;
 mod run;
 mod validate;
@@ -52,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Components => components::execute(),
         Command::Vocabulary(vocabulary) => vocabulary::execute(&vocabulary),
         Command::Demo(demo) => demo::execute(&demo),
+        Command::Explain(explain) => explain::execute(&explain),
     };
     exit.into()
 }
@@ -80,6 +82,7 @@ Examples:
   refusal-collector validate --config collector.yaml
   refusal-collector print-config --config base.yaml --config production.yaml
   refusal-collector vocabulary --vendor anthropic
+  refusal-collector explain traces.jsonl
 
 Exit codes: 0 clean, 1 failure, 2 wrong usage or configuration, 3 stopped with data lost.";
 
@@ -93,6 +96,7 @@ enum Command {
     Components,
     Vocabulary(vocabulary::VocabularyArguments),
     Demo(demo::Demo),
+    Explain(explain::Explain),
 }
 
 /// Where the configuration comes from; shared by all subcommands that read one.

@@ -12,8 +12,16 @@ impl Verdict<'_> {
     /// Appends the attributes of this verdict to `out`, as elements of the repeated field `field` of the item that
     /// `evidence` was read from. What stands there already is not repeated.
     pub fn append(&self, evidence: &Evidence<'_>, out: &mut Vec<u8>, field: u32) {
-        let mut attributes =
-            Attributes { writer: AttributeWriter::new(out, field), present: evidence.seen() };
+        self.append_beside(evidence.seen(), out, field);
+    }
+
+    /// Appends all attributes of this verdict, for an item that has none of them.
+    pub fn append_all(&self, out: &mut Vec<u8>, field: u32) {
+        self.append_beside(Meanings::default(), out, field);
+    }
+
+    fn append_beside(&self, present: Meanings, out: &mut Vec<u8>, field: u32) {
+        let mut attributes = Attributes { writer: AttributeWriter::new(out, field), present };
         attributes.string(Meaning::Class, "llm.stop_reason.class", self.class.as_str());
         attributes.text(Meaning::Value, "llm.stop_reason.value", self.value.as_ref());
         if let Some(refusal) = &self.refusal {

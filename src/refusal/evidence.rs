@@ -12,8 +12,11 @@ use crate::refusal::verdict::Category;
 use smallvec::SmallVec;
 use std::ops::Range;
 
+mod facts;
 mod places;
 mod text;
+
+pub use facts::{Fact, Shown};
 
 pub(crate) use places::{Place, PlaceKind};
 pub(crate) use text::{Words, start, unquoted};
