@@ -348,6 +348,23 @@ async fn what_the_pipeline_refuses_is_told_and_counted() {
 }
 
 #[tokio::test]
+async fn a_connection_goes_on_after_calls_that_were_refused_while_they_were_sent() {
+    let stage = small(|grpc| grpc.max_message_size = MIB).start().await;
+    let mut client = Http2::connect(stage.grpc()).await;
+    let larger = frame(0, &request_of(3 * MIB));
+    // More than the windows of a connection hold, in one piece and in many.
+    for size in [larger.len(), 16 << 10] {
+        for _ in 0..5 {
+            let cut: Vec<_> = larger.chunks(size).map(Bytes::copy_from_slice).collect();
+            let status = client.export(Signal::Traces, &[], pieces(cut)).await.status();
+            assert_eq!(status.code(), Code::ResourceExhausted);
+        }
+    }
+    let status = client.export(Signal::Traces, &[], pieces([frame(0, &request_of(MIB))])).await.status();
+    assert_eq!(status.code(), Code::Ok);
+}
+
+#[tokio::test]
 async fn a_slow_message_is_cut_off_and_gives_back_its_budget() {
     let stage = small(|grpc| grpc.read_timeout = Duration::from_millis(100)).start().await;
     let prefix_of_a_mebibyte = [&[0][..], &(MIB as u32).to_be_bytes(), b"and so on"].concat();

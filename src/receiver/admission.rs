@@ -4,7 +4,7 @@ use crate::payload::{Budget, Permit};
 use crate::receiver::respond::Error;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The memory budget as receivers ask it. Cloning is cheap; every clone is the same.
 #[derive(Clone, Debug)]
@@ -14,13 +14,29 @@ pub struct Admission {
     /// HTTP/2 hands out a request's first piece before its length is known. Requests that wait hold that piece without
     /// a permit, so that these pieces have a bound of their own.
     waiting_room: Arc<Semaphore>,
+    /// A request costs some memory before it has a byte.
+    places: Arc<Semaphore>,
+}
+
+/// A request that is open; given back on drop.
+#[derive(Debug)]
+pub struct Place {
+    _held: OwnedSemaphorePermit,
 }
 
 impl Admission {
     /// Asks `budget`, and waits up to `wait` for it.
     pub fn new(budget: Budget, wait: Duration) -> Self {
         let room = (budget.capacity() / WAITING_ROOM_SHARE).min(Semaphore::MAX_PERMITS);
-        Admission { budget, wait, waiting_room: Arc::new(Semaphore::new(room)) }
+        let places = (budget.capacity() / BYTES_PER_PLACE).clamp(LEAST_PLACES, Semaphore::MAX_PERMITS);
+        let (waiting_room, places) = (Arc::new(Semaphore::new(room)), Arc::new(Semaphore::new(places)));
+        Admission { budget, wait, waiting_room, places }
+    }
+
+    /// A place for one more open request.
+    pub fn enter(&self) -> Result<Place, Error> {
+        let held = self.places.clone().try_acquire_owned().map_err(|_| Error::OverBudget)?;
+        Ok(Place { _held: held })
     }
 
     /// The budget itself, for what is taken without waiting.
@@ -55,6 +71,12 @@ impl Admission {
 
 /// The waiting room is so much smaller than the budget.
 const WAITING_ROOM_SHARE: usize = 8;
+
+/// So much of the budget is there for each open request, of which each costs a few KiB beside the budget.
+const BYTES_PER_PLACE: usize = 64 << 10;
+
+/// Even the smallest budget lets so many requests be open.
+const LEAST_PLACES: usize = 64;
 
 /// The largest request is so much smaller than the budget: it is there twice while it is rewritten.
 const LARGEST_SHARE: usize = 3;
@@ -97,5 +119,14 @@ mod tests {
         let admission = Admission::new(Budget::new(1000), Duration::from_secs(60));
         let _all = admission.admit(1000, 0).await.unwrap();
         assert!(matches!(admission.admit(300, 126).now_or_never(), Some(Err(Error::OverBudget))));
+    }
+
+    #[test]
+    fn open_requests_have_a_bound_and_their_places_come_back() {
+        let admission = Admission::new(Budget::new(8 << 20), Duration::ZERO);
+        let places: Vec<Place> = std::iter::from_fn(|| admission.enter().ok()).collect();
+        assert_eq!(places.len(), 128);
+        drop(places);
+        assert!(admission.enter().is_ok());
     }
 }

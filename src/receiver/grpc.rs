@@ -6,13 +6,14 @@
 
 use crate::otlp::Signal;
 use crate::payload::{Compressed, Consume, GRPC_PREFIX, Message};
+use crate::receiver::admission::Place;
 use crate::receiver::body;
 use crate::receiver::connection::Handle;
 use crate::receiver::inflate::Codec;
 use crate::receiver::intake::{Intake, Received};
 use crate::receiver::respond::{self, Error};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use std::sync::Arc;
@@ -60,20 +61,25 @@ impl<C: Consume> Grpc<C> {
         }
         let path = head.uri.path();
         let signal = Signal::ALL.into_iter().find(|s| s.grpc_path() == path).ok_or(Error::NotFound)?;
+        let encoding = Encoding::of(&head.headers);
         let received = match self.intake.offer(signal, &head.headers).await {
-            Ok(()) => self.receive(&head.headers, &mut body).await,
+            Ok(place) => {
+                // A head may be large, and the body may take its time.
+                drop(head);
+                self.receive(place, encoding, &mut body).await
+            }
             Err(error) => Err(error),
         };
         self.intake.take(signal, received).await
     }
 
-    async fn receive<B>(&self, headers: &HeaderMap, body: &mut B) -> Result<Received, Error>
+    async fn receive<B>(&self, place: Place, encoding: Encoding, body: &mut B) -> Result<Received, Error>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let mut clock = self.intake.clock();
         let (prefix, first) = clock.reading(Prefix::read(body)).await??;
-        let codec = prefix.codec(headers)?;
+        let codec = prefix.codec(encoding)?;
         let limit = self.intake.limit();
         if prefix.message_len > limit {
             return Err(Error::TooLarge { limit });
@@ -82,12 +88,30 @@ impl<C: Consume> Grpc<C> {
         let mut permit = clock.waiting(self.intake.admission().admit(len, first.len())).await?;
         let frame = body::collect(body, first, len, &clock).await?;
         let Some(codec) = codec else {
-            return Ok(Received { message: Message::Framed(frame), arrived: None, permit });
+            return Ok(Received { message: Message::Framed(frame), arrived: None, permit, place });
         };
         let bytes = frame.slice(GRPC_PREFIX..);
         let message = Message::Bare(self.intake.inflate(codec, &bytes, &mut permit).await?);
         let arrived = codec.encoding().map(|encoding| Compressed { encoding, bytes });
-        Ok(Received { message, arrived, permit })
+        Ok(Received { message, arrived, permit, place })
+    }
+}
+
+/// What `grpc-encoding` says.
+#[derive(Clone, Copy)]
+enum Encoding {
+    Identity,
+    Known(Codec),
+    Unknown,
+}
+
+impl Encoding {
+    fn of(headers: &HeaderMap) -> Self {
+        match headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
+            None => Encoding::Identity,
+            Some(token) if token.eq_ignore_ascii_case(b"identity") => Encoding::Identity,
+            Some(token) => Codec::from_token(token).map_or(Encoding::Unknown, Encoding::Known),
+        }
     }
 }
 
@@ -125,16 +149,12 @@ impl Prefix {
     }
 
     /// How the message is compressed. The header speaks of flagged frames only.
-    fn codec(&self, headers: &HeaderMap) -> Result<Option<Codec>, Error> {
-        let encoding =
-            headers.get("grpc-encoding").filter(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity"));
+    fn codec(&self, encoding: Encoding) -> Result<Option<Codec>, Error> {
         match (self.flag, encoding) {
             (0, _) => Ok(None),
-            (1, None) => Err(Error::CompressedHow),
-            (1, Some(e)) => match Codec::from_token(e.as_bytes()) {
-                Some(codec) => Ok(Some(codec)),
-                None => Err(Error::Compression(Codec::GRPC_NAMES)),
-            },
+            (1, Encoding::Identity) => Err(Error::CompressedHow),
+            (1, Encoding::Known(codec)) => Ok(Some(codec)),
+            (1, Encoding::Unknown) => Err(Error::Compression(Codec::GRPC_NAMES)),
             (flag, _) => Err(Error::Flag(flag)),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::otlp::{Signal, json};
 use crate::payload::{Compressed, Consume, GRPC_PREFIX, Message, Permit};
+use crate::receiver::admission::Place;
 use crate::receiver::body;
 use crate::receiver::connection::Handle;
 use crate::receiver::inflate::Codec;
@@ -48,21 +49,20 @@ impl<C: Consume> Http<C> {
         B: Body<Data = Bytes> + Unpin,
     {
         let (head, mut body) = request.into_parts();
-        let mut clock = self.shared.intake.clock();
-        let format = format(&head.headers);
-        // Whoever understands neither encoding is perhaps a person.
-        let answer_in = format.unwrap_or(Format::Json);
-        let error = match self.export(&head, format, &mut body, &mut clock).await {
-            Ok(()) => return respond::http_ok(answer_in),
-            Err(error) => error,
-        };
-        if let Error::NotHttp = error {
-            return respond::grpc_error(&error);
+        if is_grpc(&head.headers) {
+            return respond::grpc_error(&Error::NotHttp);
         }
-        let mut response = respond::http_error(&error, answer_in);
+        let mut clock = self.shared.intake.clock();
+        // Whoever speaks neither encoding is perhaps a person.
+        let answer_in = format(&head.headers).unwrap_or(Format::Json);
         // HTTP/2 can reset a stream and still deliver the answer. In HTTP/1 the connection would have to be closed on
         // a peer that is still writing. One that asked first whether to send has not begun.
         let is_sending = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
+        let error = match self.export(head, &mut body, &mut clock).await {
+            Ok(()) => return respond::http_ok(answer_in),
+            Err(error) => error,
+        };
+        let mut response = respond::http_error(&error, answer_in);
         let discarded = self.shared.intake.limit().saturating_mul(DISCARDED_LIMITS);
         if is_sending && !body::discard(&mut body, discarded, &clock).await {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
@@ -70,27 +70,23 @@ impl<C: Consume> Http<C> {
         response
     }
 
-    async fn export<B>(
-        &self,
-        head: &request::Parts,
-        format: Option<Format>,
-        body: &mut B,
-        clock: &mut Clock,
-    ) -> Result<(), Error>
+    async fn export<B>(&self, head: request::Parts, body: &mut B, clock: &mut Clock) -> Result<(), Error>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        if is_grpc(&head.headers) {
-            return Err(Error::NotHttp);
-        }
         let path = head.uri.path();
         let (signal, _) = self.shared.paths.iter().find(|(_, p)| p == path).ok_or(Error::NotFound)?;
         if head.method != Method::POST {
             return Err(Error::Method);
         }
         let intake = &self.shared.intake;
-        let received = match intake.offer(*signal, &head.headers).await {
-            Ok(()) => self.receive(*signal, &head.headers, format, body, clock).await,
+        let offered = intake.offer(*signal, &head.headers).await;
+        let received = match offered.and_then(|place| Ok((place, coding(&head.headers)?))) {
+            Ok((place, coding)) => {
+                // A head may be large, and the body may take its time.
+                drop(head);
+                self.receive(place, *signal, coding, body, clock).await
+            }
             Err(error) => Err(error),
         };
         intake.take(*signal, received).await
@@ -98,9 +94,9 @@ impl<C: Consume> Http<C> {
 
     async fn receive<B>(
         &self,
+        place: Place,
         signal: Signal,
-        headers: &HeaderMap,
-        format: Option<Format>,
+        (format, codec): (Format, Option<Codec>),
         body: &mut B,
         clock: &mut Clock,
     ) -> Result<Received, Error>
@@ -108,8 +104,6 @@ impl<C: Consume> Http<C> {
         B: Body<Data = Bytes> + Unpin,
     {
         let intake = &self.shared.intake;
-        let format = format.ok_or(Error::ContentType("application/x-protobuf, application/json"))?;
-        let codec = codec(headers)?;
         let limit = intake.limit();
         let (bytes, mut permit) = match body.size_hint().exact().map(usize::try_from) {
             None => body::collect_unknown(body, limit, intake.admission(), clock).await?,
@@ -127,12 +121,21 @@ impl<C: Consume> Http<C> {
             }
         };
         match format {
-            Format::Protobuf => Ok(Received { message: Message::Bare(plain), arrived, permit }),
-            Format::Json => self.decode_json(signal, plain, permit).await,
+            Format::Protobuf => Ok(Received { message: Message::Bare(plain), arrived, permit, place }),
+            Format::Json => {
+                drop(arrived);
+                let (message, permit) = self.decode_json(signal, plain, permit).await?;
+                Ok(Received { message, arrived: None, permit, place })
+            }
         }
     }
 
-    async fn decode_json(&self, signal: Signal, json: Bytes, mut permit: Permit) -> Result<Received, Error> {
+    async fn decode_json(
+        &self,
+        signal: Signal,
+        json: Bytes,
+        mut permit: Permit,
+    ) -> Result<(Message, Permit), Error> {
         let admission = self.shared.intake.admission();
         let limit = self.shared.intake.limit().min(admission.budget().capacity() / (1 + json::MAX_GROWTH));
         if json.len() > limit {
@@ -140,10 +143,10 @@ impl<C: Consume> Http<C> {
         }
         permit.merge(admission.now(json.len().saturating_mul(json::MAX_GROWTH))?);
         let is_long = json.len() > LONG_JSON;
-        let decode = move || -> Result<Received, Error> {
+        let decode = move || -> Result<(Message, Permit), Error> {
             let message = json::decode(signal, &json)?;
             permit.shrink_to(message.len().saturating_add(GRPC_PREFIX));
-            Ok(Received { message, arrived: None, permit })
+            Ok((message, permit))
         };
         match is_long {
             true => tokio::task::spawn_blocking(decode).await.map_err(|_| Error::Disconnected)?,
@@ -177,6 +180,12 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 fn essence(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::CONTENT_TYPE)?.as_bytes();
     value.split(|b| *b == b';').next().map(<[u8]>::trim_ascii)
+}
+
+/// What a body is, and how it is compressed.
+fn coding(headers: &HeaderMap) -> Result<(Format, Option<Codec>), Error> {
+    let format = format(headers).ok_or(Error::ContentType("application/x-protobuf, application/json"))?;
+    Ok((format, codec(headers)?))
 }
 
 fn codec(headers: &HeaderMap) -> Result<Option<Codec>, Error> {

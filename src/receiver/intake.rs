@@ -3,7 +3,7 @@
 use crate::config::ComponentId;
 use crate::otlp::{self, Signal};
 use crate::payload::{Compressed, Consume, Message, Payload, Permit, Refused};
-use crate::receiver::admission::Admission;
+use crate::receiver::admission::{Admission, Place};
 use crate::receiver::auth::Authenticator;
 use crate::receiver::inflate::{Codec, Failed, inflate};
 use crate::receiver::respond::Error;
@@ -65,12 +65,15 @@ impl<C: Consume> Intake<C> {
         &self.admission
     }
 
-    /// An error unless the sender may send, and some pipeline takes `signal`.
-    pub async fn offer(&self, signal: Signal, headers: &HeaderMap) -> Result<(), Error> {
+    /// A place for a request, if the sender may send and some pipeline takes `signal`.
+    pub async fn offer(&self, signal: Signal, headers: &HeaderMap) -> Result<Place, Error> {
         if let Some(authenticator) = &self.authenticator {
             authenticator.check(headers).await?;
         }
-        if self.consumer.takes(signal) { Ok(()) } else { Err(Error::NoPipeline(signal)) }
+        if !self.consumer.takes(signal) {
+            return Err(Error::NoPipeline(signal));
+        }
+        self.admission.enter()
     }
 
     /// The clock of one request, which has just begun to arrive.
@@ -92,7 +95,7 @@ impl<C: Consume> Intake<C> {
     pub async fn take(&self, signal: Signal, received: Result<Received, Error>) -> Result<(), Error> {
         let (outcome, items) = match received {
             Err(error) => (Err(error), 0),
-            Ok(Received { message, arrived, permit }) => {
+            Ok(Received { message, arrived, permit, place: _place }) => {
                 let kept = message.clone();
                 let payload = Payload { signal, message, arrived, items: 0, permit: Arc::new(permit) };
                 match self.consumer.consume(payload).await {
@@ -127,6 +130,8 @@ pub struct Received {
     pub arrived: Option<Compressed>,
     /// Covers both.
     pub permit: Permit,
+    /// Held until the request is answered.
+    pub place: Place,
 }
 
 /// Bounds the time that a request takes to arrive. Waiting for admission does not count: that is our doing.
