@@ -1,7 +1,8 @@
 //! What a user adds to the vocabulary without a release: `processors.refusal.vocabulary`.
 
 use super::data::{Evidence, Facts, Identity, VendorFile};
-use super::{Vendor, Vocabulary, VocabularyError};
+use super::error::{VocabularyError, check};
+use super::{Vendor, Vocabulary};
 use crate::refusal::verdict::{Category, Class};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::ser::SerializeMap;
@@ -118,7 +119,7 @@ impl Vocabulary {
     pub fn extended(&self, extension: &Extension) -> Result<Vocabulary, VocabularyError> {
         let mut data = (*self.data).clone();
         for (name, facts) in extension.said() {
-            super::check(name, facts)?;
+            check(name, facts)?;
             if name == ANYBODY {
                 data.anybody.push(facts.clone());
                 continue;
