@@ -175,11 +175,12 @@ impl<'a> Categories<'a> {
         let none = |primary| Categories { primary, all: Vec::new(), word: None, actor: None };
         if rule == Rule::ErrorSignature {
             let category = case.failure.as_ref().and_then(|(meaning, _)| meaning.category);
+            let named = case.failure.as_ref().is_some_and(|(meaning, _)| meaning.names_category);
             let word = case.failure_word.as_deref().map(|word| Cow::Owned(word.to_owned()));
             return match category {
                 Some(category) => Categories { word, ..none(category) },
-                None if case.is_verbatim => none(Category::Unspecified),
-                None => none(absent(case, None)),
+                None if named && !case.is_verbatim => none(Category::Missing),
+                None => none(Category::Unspecified),
             };
         }
         if rule == Rule::RefusalText || case.category_null {

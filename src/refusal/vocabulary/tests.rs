@@ -1,4 +1,6 @@
 use super::*;
+use crate::refusal::answer::{ErrorFacts, StopField};
+use crate::refusal::verdict::{Actor, Billing, Category, Class};
 use std::collections::{HashMap, HashSet};
 
 fn vocabulary() -> Vocabulary {
