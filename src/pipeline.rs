@@ -7,13 +7,14 @@ mod signals;
 
 pub use collector::{Collector, Ended, StartError};
 
-use crate::config::Config;
-use signals::Signals;
+use crate::config::{Config, Errors};
+use signals::{Signal, Signals};
 
 /// Runs `config` until the process is told to stop, then delivers what has been accepted.
 ///
-/// SIGTERM or SIGINT stops it; a second one ends the process at once.
-pub fn run(config: Config) -> Result<Ended, StartError> {
+/// SIGTERM or SIGINT stops it; a second one ends the process at once. SIGHUP calls `reload` and takes over the
+/// vocabularies of the configuration that it returns; everything else stays as it is until the next start.
+pub fn run(config: Config, reload: impl Fn() -> Result<Config, Errors>) -> Result<Ended, StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("collector")
@@ -22,7 +23,12 @@ pub fn run(config: Config) -> Result<Ended, StartError> {
     let ended = runtime.block_on(async {
         let mut signals = Signals::new().map_err(StartError::Runtime)?;
         let collector = Collector::start(config).await?;
-        let signal = signals.stop().await;
+        let signal = loop {
+            match signals.next().await {
+                Signal::Stop(name) => break name,
+                Signal::Reload => collector.take_over(reload()),
+            }
+        };
         tracing::info!(signal, "stopping");
         let own = collector.own().clone();
         tokio::select! {

@@ -178,6 +178,40 @@ async fn every_exporter_of_a_pipeline_gets_every_request() {
     assert_eq!(collector.sum("llm_responses_total", &[]), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_word_is_learned_without_a_restart_and_a_broken_file_changes_nothing() {
+    let backend = Backend::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("words.yaml");
+    let write = |class: &str| {
+        let words = format!("anthropic: {{stop: {{finish_reason: {{quantum_flux_halt: {class}}}}}}}\n");
+        std::fs::write(&file, words).unwrap();
+    };
+    write("pause");
+    let processors = format!("{{refusal: {{vocabulary: {{files: ['{}']}}}}}}", file.display());
+    let mut collector = Collector::start_with(&processors, &to(&backend), TRACES, "");
+    let class = |collector: &Collector, class: &str| {
+        collector.sum("llm_responses_total", &[&format!("llm_stop_reason_class=\"{class}\"")])
+    };
+    let send = async |collector: &Collector| {
+        assert_eq!(post_status(&collector.grpc, &request(&["quantum_flux_halt"])).await.code(), Code::Ok);
+    };
+    send(&collector).await;
+    assert_eq!(class(&collector, "pause"), 1);
+
+    write("length");
+    collector.signal("HUP");
+    collector.wait_until("it has read the file again", |c| c.log().contains("has been read again"));
+    send(&collector).await;
+    assert_eq!((class(&collector, "pause"), class(&collector, "length")), (1, 1));
+
+    write("unknown");
+    collector.signal("HUP");
+    collector.wait_until("it has refused the file", |c| c.log().contains("stays as it was"));
+    send(&collector).await;
+    assert_eq!(class(&collector, "length"), 2);
+}
+
 fn to(backend: &Backend) -> String {
     with(backend, "retry_on_failure: {initial_interval: 20ms, max_interval: 100ms}")
 }

@@ -1,6 +1,7 @@
 //! `run`: what the program is for.
 
 use super::{ConfigArguments, Exit};
+use crate::config;
 use crate::pipeline::{self, Ended};
 use crate::telemetry::logs;
 use clap::Args;
@@ -8,7 +9,7 @@ use clap::Args;
 /// Receive, judge, count and send on, until told to stop. This is also what happens without a subcommand.
 ///
 /// SIGTERM or Ctrl-C stops taking requests, sends what is queued for at most service.shutdown_timeout, and ends. A second
-/// signal ends at once.
+/// signal ends at once. SIGHUP reads the configuration again and takes over processors.refusal.vocabulary.
 #[derive(Args, Debug)]
 pub struct Run {
     #[command(flatten)]
@@ -25,7 +26,8 @@ pub fn execute(run: &Run) -> Exit {
         return Exit::Usage;
     }
     loaded.warnings.iter().for_each(|warning| tracing::warn!("configuration: {warning}"));
-    match pipeline::run(loaded.config) {
+    let sources = run.config.sources();
+    match pipeline::run(loaded.config, || Ok(config::load(&sources)?.config)) {
         Ok(Ended { lost: 0 }) => Exit::Clean,
         Ok(Ended { lost }) => {
             let items = if lost == 1 { "item" } else { "items" };

@@ -3,7 +3,10 @@
 use super::budget;
 use super::intake::{Intake, Route, Routes};
 use crate::admin::health::{Health, HealthServer, Stage};
-use crate::config::model::{ComponentId, Config, Extension, LabelLimits, Pipeline, Processor, Receiver};
+use crate::config::Errors;
+use crate::config::model::{
+    ComponentId, Config, Extension, LabelLimits, Pipeline, Processor, Receiver, RefusalProcessor,
+};
 use crate::exporter::{self, Drained, Exporter};
 use crate::payload::Budget;
 use crate::processor::refusal::Refusal;
@@ -14,7 +17,6 @@ use crate::telemetry::own::Own;
 use crate::telemetry::registry::Registry;
 use crate::telemetry::responses::Responses;
 use crate::telemetry::server;
-use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::io;
@@ -28,6 +30,7 @@ use tokio::time::Instant;
 pub struct Collector {
     receivers: receiver::Running,
     exporters: Vec<Exporter>,
+    refusals: BTreeMap<ComponentId, Arc<Refusal>>,
     registry: Registry,
     own: Own,
     health: Health,
@@ -121,6 +124,7 @@ impl Collector {
         Ok(Collector {
             receivers,
             exporters: exporters.into_values().collect(),
+            refusals,
             registry,
             own,
             health,
@@ -155,11 +159,36 @@ impl Collector {
         &self.own
     }
 
+    /// Takes over the vocabularies of a configuration that was read again. One that has errors changes nothing.
+    pub(super) fn take_over(&self, reloaded: Result<Config, Errors>) {
+        let vocabularies = reloaded.map_err(|errors| errors.to_string()).and_then(|config| {
+            let vocabularies = self.refusals.keys().filter_map(|id| match config.processors.get(id) {
+                Some(Processor::Refusal(refusal)) => Some(vocabulary(refusal).map(|new| (id, new))),
+                _ => None,
+            });
+            vocabularies.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
+        });
+        match vocabularies {
+            Ok(vocabularies) => {
+                for (id, vocabulary) in vocabularies {
+                    if let Some(refusal) = self.refusals.get(id) {
+                        refusal.exchange_vocabulary(vocabulary);
+                        tracing::info!(processor = %id, "the vocabulary has been read again");
+                    }
+                }
+            }
+            Err(errors) => {
+                tracing::error!(%errors, "the vocabulary stays as it was: the configuration has errors")
+            }
+        }
+    }
+
     /// Takes nothing more, answers what has begun, and delivers what is queued, within `service.shutdown_timeout`.
     pub async fn shutdown(self) -> Ended {
         let deadline = Instant::now() + self.shutdown_timeout;
         self.health.enter(Stage::Draining);
-        let cut = self.receivers.shutdown(deadline).await;
+        // A client that never finishes its request must not take the time in which the queues are emptied.
+        let cut = self.receivers.shutdown(Instant::now() + self.shutdown_timeout / RECEIVERS_SHARE).await;
         if cut > 0 {
             tracing::warn!(cut, "connections and requests were cut off at the end of the grace time");
         }
@@ -175,6 +204,9 @@ impl Collector {
         Ended { lost }
     }
 }
+
+/// Of the grace time, receivers get at most this part; exporters get the rest.
+const RECEIVERS_SHARE: u32 = 3;
 
 async fn start_metrics(config: &Config, registry: &Registry) -> Result<Vec<Pages>, StartError> {
     let metrics = &config.service.telemetry.metrics;
@@ -208,12 +240,14 @@ fn start_refusals(config: &Config) -> Result<BTreeMap<ComponentId, Arc<Refusal>>
     let mut refusals = BTreeMap::new();
     for (id, processor) in &config.processors {
         let Processor::Refusal(refusal) = processor else { continue };
-        let vocabulary = Vocabulary::embedded()?.extended(&refusal.vocabulary)?;
-        let vocabulary = Arc::new(ArcSwap::from_pointee(vocabulary));
-        let refusal = Refusal::new(refusal, vocabulary, own_resource.as_deref());
+        let refusal = Refusal::new(refusal, vocabulary(refusal)?, own_resource.as_deref());
         refusals.insert(id.clone(), Arc::new(refusal));
     }
     Ok(refusals)
+}
+
+fn vocabulary(config: &RefusalProcessor) -> Result<Vocabulary, VocabularyError> {
+    Vocabulary::embedded()?.extended(&config.vocabulary)
 }
 
 /// There is one registry per process: of several `refusal` processors the first that a pipeline names says how large it

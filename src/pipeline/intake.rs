@@ -45,7 +45,7 @@ impl Consume for Intake {
     async fn consume(&self, payload: Payload) -> Result<usize, Refused> {
         let mut tally = self.routes.responses.tally();
         let mut items = 0;
-        let mut committing = Vec::new();
+        let mut destinations = Vec::new();
         for route in self.of(payload.signal) {
             let processed = match &route.refusal {
                 Some(refusal) => refusal.process(payload.clone(), &mut tally)?,
@@ -55,13 +55,17 @@ impl Consume for Intake {
             if items == 0 {
                 continue;
             }
-            // Room in every queue first: a request that is pushed back reaches no exporter and leaves no trace.
-            for exporter in &route.exporters {
-                committing.push((exporter.reserve(&processed).await?, processed.clone()));
-            }
+            destinations.extend(route.exporters.iter().map(|exporter| (exporter, processed.clone())));
         }
         drop(payload);
-        commit_all(committing).await?;
+        // Requests that wait for room in several queues must not wait for each other: all ask in the same order.
+        destinations.sort_by(|(one, _), (other, _)| one.id().cmp(other.id()));
+        // Room in every queue first: a request that is pushed back reaches no exporter and leaves no trace.
+        let mut requests = Vec::with_capacity(destinations.len());
+        for (exporter, payload) in destinations {
+            requests.push((exporter.reserve(&payload).await?, payload));
+        }
+        commit_all(requests).await?;
         self.routes.responses.commit(tally);
         Ok(items)
     }

@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// One `refusal` processor. The vocabulary can be exchanged while it works.
 #[derive(Debug)]
 pub struct Refusal {
-    vocabulary: Arc<ArcSwap<Vocabulary>>,
+    vocabulary: ArcSwap<Vocabulary>,
     policy: Policy,
     workload: Workload,
     count_judged: bool,
@@ -30,17 +30,18 @@ pub struct Refusal {
 
 impl Refusal {
     /// A processor as configured; `own_resource` is `OTEL_RESOURCE_ATTRIBUTES` of the collector.
-    pub fn new(
-        config: &RefusalProcessor,
-        vocabulary: Arc<ArcSwap<Vocabulary>>,
-        own_resource: Option<&str>,
-    ) -> Self {
+    pub fn new(config: &RefusalProcessor, vocabulary: Vocabulary, own_resource: Option<&str>) -> Self {
         Refusal {
-            vocabulary,
+            vocabulary: ArcSwap::from_pointee(vocabulary),
             policy: Policy::default(),
             workload: Workload::new(&config.workload, own_resource),
             count_judged: config.count_judged,
         }
+    }
+
+    /// From the next request on, words mean what `vocabulary` says.
+    pub fn exchange_vocabulary(&self, vocabulary: Vocabulary) {
+        self.vocabulary.store(Arc::new(vocabulary));
     }
 
     /// Judges the request: it comes back with its items counted and with verdicts appended, or as the very bytes that

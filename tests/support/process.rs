@@ -22,14 +22,17 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Starts it on free ports and waits until it is ready. `body` is the rest of the configuration as YAML in flow style:
-    /// everything but receivers, health check and metrics' address.
+    /// Starts it on free ports and waits until it is ready. The rest of the configuration is YAML in flow style.
     pub fn start(exporters: &str, pipelines: &str, service: &str) -> Self {
+        Self::start_with("{refusal: }", exporters, pipelines, service)
+    }
+
+    pub fn start_with(processors: &str, exporters: &str, pipelines: &str, service: &str) -> Self {
         let [grpc, http, metrics, health] = free_addresses();
         let (metrics_host, metrics_port) = metrics.split_once(':').unwrap();
         let config = format!(
             "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '{grpc}'}}, http: {{endpoint: '{http}'}}}}}}}}
-processors: {{refusal: }}
+processors: {processors}
 extensions: {{health_check: {{endpoint: '{health}'}}}}
 exporters: {exporters}
 service:
