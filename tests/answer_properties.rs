@@ -54,6 +54,28 @@ fn the_split_of_an_error_text_does_not_matter() {
     }
 }
 
+#[test]
+fn any_line_ending_comment_and_spacing_of_events_is_read() {
+    for (name, body) in BODIES.iter().filter(|(name, _)| name.ends_with("sse")) {
+        let text = String::from_utf8(body.clone()).unwrap();
+        let whole = Answer::read(body);
+        let dense: String =
+            text.replace("data: ", "data:").split_inclusive('\n').filter(|line| *line != "\n").collect();
+        for other in [
+            text.replace('\n', "\r\n"),
+            text.replace('\n', "\r"),
+            text.replace("\n\n", "\n: ping\nid: 1\nretry: 5\nunknown\n\n"),
+            format!("\u{feff}\n\n: hello\n\n{text}"),
+            // Without blank lines, as some keep the lines of a stream.
+            dense,
+        ] {
+            for size in [1, 2, 13, usize::MAX] {
+                assert_eq!(read_in(other.as_bytes(), size), whole, "{name} in chunks of {size}: {other:?}");
+            }
+        }
+    }
+}
+
 /// That a fact of the start is a fact of the whole.
 fn is_among<T: PartialEq + std::fmt::Debug>(part: &Option<T>, whole: &Option<T>) -> bool {
     part.is_none() || part == whole

@@ -17,7 +17,19 @@ const MAX_NESTED: u8 = 2;
 ///
 /// The answer may be JSON, several JSON texts in a row, server-sent events, or what an instrumentation printed in
 /// their place. Chunks may be split anywhere; the split never changes the [`Answer`]. The state is bounded, whatever
-/// the answer's size.
+/// the answer's size: about 8 KiB for the most hostile ones.
+///
+/// ```
+/// use refusal_collector::refusal::answer::Reader;
+///
+/// let mut reader = Reader::new();
+/// reader.feed(b"data: {\"choices\":[{\"delta\":{\"content\":\"Su");
+/// reader.feed(b"re\"},\"finish_reason\":\"content_filter\"}]}\n\ndata: [DO");
+/// reader.feed(b"NE]\n\n");
+/// let answer = reader.finish();
+/// assert_eq!(&*answer.stops[0].word, "content_filter");
+/// assert!(!answer.incomplete);
+/// ```
 #[derive(Default)]
 pub struct Reader {
     layers: [Layer; LAYERS],
