@@ -168,7 +168,7 @@ fn scores_searches_and_citations_are_opaque() {
 #[test]
 fn messages_of_others_are_no_evidence() {
     let text = format!(
-        r#"[{{"role":"user","content":"x","refusal":"no","finish_reason":"content_filter"}},{{"role":"tool","content":{}}},{{"role":"assistant","content":null,"finish_reason":"stop"}}]"#,
+        r#"[{{"role":"user","content":"x","refusal":"no","parts":[{{"type":"refusal","content":"no"}}],"finish_reason":"content_filter"}},{{"role":"tool","content":{}}},{{"role":"assistant","content":null,"finish_reason":"stop"}}]"#,
         quoted()
     );
     assert_nothing_believed(&text);

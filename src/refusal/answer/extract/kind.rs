@@ -71,7 +71,7 @@ impl Extractor {
 
     fn found_delta_kind(&mut self) {
         if self.has(flag::REFUSAL) {
-            self.answer.refusal_part = true;
+            self.found_refusal_part();
         } else if self.has(flag::TOOL) {
             self.found_tool_call();
         } else if !self.has(flag::ASIDE) {
@@ -104,7 +104,7 @@ impl Extractor {
         let names = |part: &str| word.contains(part);
         if word == "refusal" {
             self.flag(flag::REFUSAL);
-            self.answer.refusal_part = true;
+            self.found_refusal_part();
         } else if names("fallback") {
             self.flag(flag::FALLBACK);
         } else if names("result") || names("response") {
@@ -150,7 +150,13 @@ impl Extractor {
     }
 
     pub(super) fn found_refusal(&mut self, text: Text<'_>) {
-        self.answer.refusal_part |= !text.is_empty() && !self.has(flag::FOREIGN);
+        if !text.is_empty() {
+            self.found_refusal_part();
+        }
+    }
+
+    fn found_refusal_part(&mut self) {
+        self.answer.refusal_part |= !self.has(flag::FOREIGN);
     }
 
     /// Whether a text stands for one that somebody took out, or for none at all.
