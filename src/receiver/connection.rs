@@ -14,7 +14,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -64,7 +64,7 @@ where
 {
     let accepted = Instant::now();
     let recognized = tokio::select! {
-        recognized = timeout_at(accepted + limits.head_timeout, recognize(&mut io)) => recognized,
+        recognized = timeout(limits.head_timeout, recognize(&mut io)) => recognized,
         () = ending.stop.cancelled() => return,
     };
     let Ok(Ok(Some((protocol, first)))) = recognized else { return };
@@ -184,14 +184,18 @@ impl Keeper<'_> {
     }
 
     fn look(&mut self, now: Instant) -> Order {
-        let is_due = |since: Instant, wait: Option<Duration>| wait.is_some_and(|wait| now >= since + wait);
+        let is_due = |since: Instant, wait: Option<Duration>| {
+            wait.is_some_and(|wait| now.saturating_duration_since(since) >= wait)
+        };
         let state = self.activity.now();
         let is_quiet = state.in_flight == 0;
-        let max_age = self.limits.max_age;
+        let (max_age, grace) = (self.limits.max_age, self.limits.max_age_grace);
         if let Some(closing) = self.closing {
             let is_too_late = match is_quiet {
                 true => is_due(closing.max(state.quiet_since), Some(FAREWELL)),
-                false => max_age.is_some_and(|age| is_due(self.accepted + age, self.limits.max_age_grace)),
+                false => {
+                    is_due(self.accepted, max_age.zip(grace).map(|(age, grace)| age.saturating_add(grace)))
+                }
             };
             return if is_too_late { Order::HangUp } else { Order::GoOn };
         }

@@ -13,7 +13,7 @@ use http::HeaderMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 /// Takes bodies, admits them, makes payloads of them, and counts what becomes of them.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl<C: Consume> Intake<C> {
 
     /// The clock of one request, which has just begun to arrive.
     pub fn clock(&self) -> Clock {
-        Clock { timeout: self.read_timeout, deadline: Instant::now() + self.read_timeout }
+        Clock { timeout: self.read_timeout, started: Instant::now(), waited: Duration::ZERO }
     }
 
     /// Inflates a body that arrived compressed.
@@ -138,25 +138,22 @@ pub struct Received {
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     timeout: Duration,
-    deadline: Instant,
+    started: Instant,
+    waited: Duration,
 }
 
 impl Clock {
-    /// Waits for `read`, until the deadline.
+    /// Waits for `read`, until the time is over.
     pub async fn reading<T>(&self, read: impl Future<Output = T>) -> Result<T, Error> {
-        timeout_at(self.deadline, read).await.map_err(|_| Error::ReadTimeout(self.timeout))
+        let left = self.timeout.saturating_add(self.waited).saturating_sub(self.started.elapsed());
+        timeout(left, read).await.map_err(|_| Error::ReadTimeout(self.timeout))
     }
 
-    /// Waits for `admitted`, and moves the deadline by as much.
+    /// Waits for `admitted`, and stands still meanwhile.
     pub async fn waiting<T>(&mut self, admitted: impl Future<Output = T>) -> T {
         let start = Instant::now();
         let admitted = admitted.await;
-        self.deadline += start.elapsed();
+        self.waited = self.waited.saturating_add(start.elapsed());
         admitted
-    }
-
-    /// When the request must be here.
-    pub fn deadline(&self) -> Instant {
-        self.deadline
     }
 }

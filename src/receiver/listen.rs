@@ -7,6 +7,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -126,6 +127,8 @@ pub struct Port<H> {
     pub limits: Limits,
     /// How many connections may be open; more wait in the operating system's backlog.
     pub connections: Arc<Semaphore>,
+    /// Whether that has been said.
+    pub was_full: AtomicBool,
     /// The memory for the buffers of connections.
     pub buffers: Buffers,
     /// How it all ends.
@@ -175,7 +178,9 @@ enum Stream {
 /// The next connection, as soon as there is a place for it. Each socket holds at most this one beyond the limit.
 async fn admit<H>(socket: &TcpListener, port: &Port<H>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
     let stream = next(socket, &port.name).await;
-    if port.connections.available_permits() == 0 {
+    let is_full = port.connections.available_permits() == 0;
+    let was_full = port.was_full.swap(is_full, Relaxed);
+    if is_full && !was_full {
         tracing::warn!(port = port.name, "as many connections as allowed are open, others have to wait");
     }
     // The semaphore is never closed.
@@ -237,7 +242,7 @@ const EAFNOSUPPORT: i32 = 47;
 /// An age that differs by up to a tenth, so that the connections of a burst do not all end in one moment.
 fn scattered(age: Duration) -> Duration {
     let random = (RandomState::new().hash_one(()) % 2001) as f64 / 1000.0 - 1.0;
-    age.mul_f64(1.0 + 0.1 * random)
+    Duration::try_from_secs_f64(age.as_secs_f64() * (1.0 + 0.1 * random)).unwrap_or(age)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Receivers: OTLP over gRPC and HTTP, from the socket to a [`Payload`](crate::payload::Payload).
 //!
-//! A request passes [`listen`] (who may connect), [`connection`] (which protocol, how long), [`grpc`] or [`http`]
-//! (what it says), [`admission`] (is there room for it), [`inflate`], and the consumer; [`respond`] says how it went.
+//! A request passes [`listen`] and [`tls`] (who may connect), [`connection`] (which protocol, how long), [`grpc`] or
+//! [`http`] (what it says), [`auth`] (who may send), [`admission`] (is there room for it), [`inflate`], and the consumer;
+//! [`respond`] says how it went.
 //! Memory is bounded before it is used: by the budget for requests, by [`buffers`] for what connections hold before
 //! that, and by a bound on what waits.
 
@@ -19,6 +20,8 @@ pub mod respond;
 pub mod socket;
 pub mod tls;
 
+pub use respond::Error;
+
 use crate::config::ComponentId;
 use crate::config::model::{Authentication, Extension, GrpcServer, HttpServer, OtlpReceiver, ServerTls};
 use crate::otlp::Signal;
@@ -33,6 +36,7 @@ use listen::{BindError, Listener, Port};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tls::{Tls, TlsError};
 use tokio::sync::Semaphore;
@@ -282,6 +286,7 @@ impl Shared {
     ) -> Port<H> {
         let connections = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
         let (buffers, ending) = (self.buffers.clone(), self.ending.clone());
-        Port { name, tls, handler, limits, connections, buffers, ending }
+        let was_full = AtomicBool::new(false);
+        Port { name, tls, handler, limits, connections, was_full, buffers, ending }
     }
 }
