@@ -22,6 +22,10 @@ use refusal_collector::otlp::{Signal, json};
 use std::hint::black_box;
 use std::ops::Range;
 
+/// As in the program itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 criterion_group!(benches, requests);
 criterion_main!(benches);
 
