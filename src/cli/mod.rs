@@ -10,6 +10,7 @@ mod components;
 mod demo;
 mod explain;
 mod print_config;
+mod rules;
 mod run;
 mod validate;
 mod vocabulary;
@@ -54,6 +55,7 @@ pub fn main() -> ExitCode {
         Command::Vocabulary(vocabulary) => vocabulary::execute(&vocabulary),
         Command::Demo(demo) => demo::execute(&demo),
         Command::Explain(explain) => explain::execute(&explain),
+        Command::Rules(rules) => rules::execute(&rules),
     };
     exit.into()
 }
@@ -83,6 +85,7 @@ Examples:
   refusal-collector print-config --config base.yaml --config production.yaml
   refusal-collector vocabulary --vendor anthropic
   refusal-collector explain traces.jsonl
+  refusal-collector rules --format prometheus-rule-crd | kubectl apply -f -
 
 Exit codes: 0 clean, 1 failure, 2 wrong usage or configuration, 3 stopped with data lost.";
 
@@ -97,6 +100,7 @@ enum Command {
     Vocabulary(vocabulary::VocabularyArguments),
     Demo(demo::Demo),
     Explain(explain::Explain),
+    Rules(rules::Rules),
 }
 
 /// Where the configuration comes from; shared by all subcommands that read one.
