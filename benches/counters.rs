@@ -137,7 +137,8 @@ fn scrape(criterion: &mut Criterion) {
     }
     responses.commit(tally);
     let registry = Registry::new(Own::new(), responses);
-    let series = registry.text(Form::Prometheus, false).lines().filter(|line| line.starts_with("llm_")).count();
+    let series =
+        registry.text(Form::Prometheus, false).lines().filter(|line| line.starts_with("llm_")).count();
     criterion.bench_function(&format!("scrape of {series} series"), |bencher| {
         bencher.iter(|| black_box(registry.text(Form::OpenMetrics, false)));
     });

@@ -11,6 +11,12 @@ pub struct Clusters {
 }
 
 impl Clusters {
+    fn each_alone(sightings: usize) -> Self {
+        let count = sightings as u32;
+        let (members, ends) = ((0..count).collect(), (1..=count).collect());
+        Clusters { members, ends, covered: vec![false; sightings] }
+    }
+
     /// How many responses there are.
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -39,6 +45,9 @@ impl Clusters {
 
 /// Groups the sightings of one request.
 pub fn cluster(sightings: &[Sighting]) -> Clusters {
+    if are_strangers(sightings) {
+        return Clusters::each_alone(sightings.len());
+    }
     let mut joiner = Joiner::new(sightings);
     joiner.join_by_response();
     joiner.join_by_request();
@@ -46,6 +55,19 @@ pub fn cluster(sightings: &[Sighting]) -> Clusters {
     joiner.join_parents(&mut spans);
     joiner.join_agents(&mut spans);
     joiner.finish(&spans)
+}
+
+/// Whether no two sightings have anything in common, as a quick look tells; it may be wrong in saying no.
+fn are_strangers(sightings: &[Sighting]) -> bool {
+    if !sightings.iter().all(|sighting| sighting.leaf) {
+        return false;
+    }
+    let mut tags = Tags::new(sightings.len() * 3);
+    let is_each_new = sightings.iter().all(|sighting| {
+        let keys = &sighting.keys;
+        [keys.response, keys.request, keys.span].into_iter().all(|key| key == 0 || tags.insert(key))
+    });
+    is_each_new && !sightings.iter().any(|sighting| tags.contains(sighting.keys.parent))
 }
 
 /// A union-find over the sightings.
@@ -306,7 +328,7 @@ impl<'a> Joiner<'a> {
     fn finish(mut self, spans: &SpanBuckets) -> Clusters {
         let count = self.sightings.len() as u32;
         if !self.is_joined {
-            return Clusters { members: self.above, ends: (1..=count).collect(), covered: self.covered };
+            return Clusters::each_alone(self.sightings.len());
         }
         for (i, sighting) in self.each() {
             let has_child = sighting.speaks_for_span()
@@ -346,6 +368,48 @@ impl SpanBuckets {
         let place = some(self.index.get(span))?;
         self.buckets.get(place as usize)
     }
+}
+
+/// A set of the halves of keys: open addressing, sized once. It may take different keys for the same.
+struct Tags {
+    slots: Vec<u32>,
+}
+
+impl Tags {
+    /// For at most `keys` keys.
+    fn new(keys: usize) -> Self {
+        Tags { slots: vec![0; (keys * 2).next_power_of_two()] }
+    }
+
+    /// Whether `key` was not there before.
+    fn insert(&mut self, key: u64) -> bool {
+        let (place, is_new) = self.find(key);
+        if let Some(slot) = self.slots.get_mut(place) {
+            *slot = tag(key);
+        }
+        is_new
+    }
+
+    fn contains(&self, key: u64) -> bool {
+        key != 0 && !self.find(key).1
+    }
+
+    /// Where `key` is or belongs, and whether that place is free.
+    fn find(&self, key: u64) -> (usize, bool) {
+        let mask = self.slots.len() - 1;
+        let mut place = key as usize & mask;
+        while let Some(&slot) = self.slots.get(place) {
+            if slot == 0 || slot == tag(key) {
+                return (place, slot == 0);
+            }
+            place = (place + 1) & mask;
+        }
+        (0, false)
+    }
+}
+
+fn tag(key: u64) -> u32 {
+    (key >> 32) as u32 | 1
 }
 
 const NONE: u32 = u32::MAX;

@@ -36,11 +36,12 @@
 //! # Window and memory
 //!
 //! The table is one per process, in memory, and remembers at least the last N sightings (`limits.seen_responses`,
-//! 65,536), at most twice as many. Each takes up to five keys of eight bytes: at most 128 bytes for each of the N, 8 MiB
-//! by default, half of that in ordinary traffic. It starts small and grows as sightings come. Ids are kept as
-//! keyed hashes only.
+//! 65,536), at most twice as many and those of one request. Each takes up to five keys of eight bytes. By default that is
+//! 4 MiB in ordinary traffic and 16 MiB at most. It starts small and grows as sightings come. Ids are kept as keyed
+//! hashes only.
 
 mod cluster;
+mod rules;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ mod tests;
 pub use cluster::{Clusters, cluster};
 
 use crate::telemetry::Identity;
+use rules::{Claim, Known, Response, Standing, request, response, span, trace};
 use table::{Flags, Table};
 
 /// An id shorter than this many bytes is not unique by itself.
@@ -147,83 +149,6 @@ pub struct Seen {
     young: usize,
 }
 
-/// Flags of a response id.
-mod response {
-    pub const SEEN: u8 = 1;
-}
-
-/// Flags of a request id: whether it came with a response id.
-mod request {
-    pub const UNNAMED: u8 = 1;
-    pub const NAMED: u8 = 2;
-}
-
-/// Flags of a span. The first four: with which of the vendor's ids its response came, one bit per value of
-/// [`Sighting::ids`](super::Sighting::ids).
-mod span {
-    pub const UNNAMED: u8 = 1;
-    pub const IDS: u8 = 0b1111;
-    /// It was seen itself, not only named by a child or by a log record of a response with ids.
-    pub const ITSELF: u8 = 1 << 4;
-    /// A response right below it was seen.
-    pub const CHILD: u8 = 1 << 5;
-    /// It stands for the first response below it that comes.
-    pub const STANDS_IN: u8 = 1 << 6;
-    /// It is an agent's.
-    pub const AGENT: u8 = 1 << 7;
-}
-
-/// Flags of a trace: whether a call in it was seen, and above that how many agents stand in for calls that may come.
-mod trace {
-    pub const CALL: u8 = 1;
-    pub const AGENT: u8 = 2;
-    pub const AGENTS: u8 = 0xfe;
-}
-
-/// What all sightings of one response tell together.
-struct Response<'a> {
-    sightings: &'a [Sighting],
-    clusters: &'a Clusters,
-    members: &'a [u32],
-    /// Which of the vendor's ids it has, as [`Sighting::ids`].
-    ids: u8,
-    has_leaf: bool,
-    /// The sighting that counts.
-    richest: u32,
-    weight: Weight,
-}
-
-/// One sighting of a response.
-struct Member<'a> {
-    sighting: &'a Sighting,
-    /// Whether a span below it is a member too.
-    is_covered: bool,
-}
-
-/// What stands in for a response that may be the same one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Claim {
-    /// A response with the same request id and no response id.
-    Request { key: u64 },
-    /// A response of the same span without the ids that this one has; `met` is its flag.
-    Span { key: u64, met: Flags },
-    /// The span above.
-    Parent { key: u64 },
-    /// An agent of the same trace.
-    Trace { key: u64 },
-}
-
-/// What the table says to a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// It was counted.
-    Known,
-    /// It was counted if nothing else claims what stands in for it.
-    Claims,
-    /// It was never seen.
-    New,
-}
-
 impl Seen {
     /// Remembers at least the last `window` sightings.
     pub fn new(window: usize) -> Self {
@@ -233,31 +158,22 @@ impl Seen {
     /// Takes the sightings of one request, grouped by [`cluster`], and calls `count` with the index of the sighting
     /// that counts for each response that was not counted before.
     pub fn admit(&mut self, sightings: &[Sighting], clusters: &Clusters, mut count: impl FnMut(usize)) {
+        if self.young >= self.window {
+            self.table.rotate();
+            self.young = 0;
+        }
+        self.young += sightings.len();
         // All are compared with what was there before any of them comes in: what they are to each other is settled.
-        let mut standings = Vec::with_capacity(clusters.len());
-        let mut claimants = Vec::new();
-        for (place, members) in clusters.iter().enumerate() {
-            let response = Response::new(sightings, clusters, members);
-            let standing = self.standing(&response);
-            match standing {
-                Standing::New => {}
-                Standing::Known => self.release(&response),
-                Standing::Claims => claimants.push((response.weight, place, response)),
-            }
-            standings.push(standing);
+        let known: Vec<Known> = sightings.iter().map(|sighting| self.known(&sighting.keys)).collect();
+        let responses = || clusters.iter().map(|members| Response::new(sightings, &known, clusters, members));
+        let mut standings: Vec<Standing> = responses().map(|response| response.standing()).collect();
+        if standings.iter().any(|standing| *standing != Standing::New) {
+            self.settle(responses(), &mut standings);
         }
-        claimants.sort_unstable_by_key(|(weight, place, _)| (*weight, *place));
-        for (_, place, response) in claimants {
-            let is_granted = self.grant(&response);
-            if let Some(standing) = standings.get_mut(place) {
-                *standing = if is_granted { Standing::Known } else { Standing::New };
-            }
-        }
-        for (members, standing) in clusters.iter().zip(standings) {
-            let response = Response::new(sightings, clusters, members);
+        for (response, standing) in responses().zip(standings) {
             let is_new = standing == Standing::New;
             if is_new {
-                count(response.richest as usize);
+                count(response.richest() as usize);
             }
             self.remember(&response, is_new);
         }
@@ -268,60 +184,40 @@ impl Seen {
         self.table.bytes()
     }
 
-    fn standing(&self, response: &Response<'_>) -> Standing {
-        let mut standing = Standing::New;
-        for member in response.members() {
-            let keys = &member.sighting.keys;
-            let of_span = self.span_flags(&member);
-            let is_known = self.flags(keys.response) != 0
-                || (response.ids & 1 == 0 && self.flags(keys.request) != 0)
-                || (response.ids == 0 && of_span & span::IDS != 0)
-                || (member.sighting.speaks_for_span() && of_span & span::CHILD != 0)
-                || (!response.has_leaf && self.flags(keys.trace) & trace::CALL != 0);
-            if is_known {
-                return Standing::Known;
-            }
-            if self.claim(response, &member).is_some() {
-                standing = Standing::Claims;
+    /// Finds out who of the claimants is granted what stands in for them.
+    fn settle<'a>(&mut self, responses: impl Iterator<Item = Response<'a>>, standings: &mut [Standing]) {
+        let mut claimants = Vec::new();
+        for (response, standing) in responses.zip(standings) {
+            match standing {
+                Standing::New => {}
+                Standing::Known => self.release(&response),
+                Standing::Claims => claimants.push((response.weight(), response, standing)),
             }
         }
-        standing
-    }
-
-    /// What stands in for `response`, as far as `member` leads to it.
-    fn claim(&self, response: &Response<'_>, member: &Member<'_>) -> Option<Claim> {
-        let keys = &member.sighting.keys;
-        if self.flags(keys.request) & request::UNNAMED != 0 {
-            return Some(Claim::Request { key: keys.request });
+        claimants.sort_by_key(|(weight, ..)| *weight);
+        for (_, response, standing) in claimants {
+            *standing = if self.grant(&response) { Standing::Known } else { Standing::New };
         }
-        if let Some(met) = complement(self.span_flags(member), response.ids) {
-            return Some(Claim::Span { key: keys.span, met });
-        }
-        // An agent stands in for calls by the trace.
-        let above = self.flags(keys.parent);
-        if above & span::STANDS_IN != 0 && !(response.has_leaf && above & span::AGENT != 0) {
-            return Some(Claim::Parent { key: keys.parent });
-        }
-        let has_agent = response.has_leaf && self.flags(keys.trace) & trace::AGENTS != 0;
-        has_agent.then_some(Claim::Trace { key: keys.trace })
     }
 
     /// Takes what stands in for `response`, if that is still there.
     fn grant(&mut self, response: &Response<'_>) -> bool {
-        let claims = response.members().filter_map(|member| {
-            let claim = self.claim(response, &member)?;
-            Some((member.sighting.weight(), claim))
+        let claims = response.members().filter_map(|mut member| {
+            member.known = self.known(&member.sighting.keys);
+            let claim = response.claim(&member)?;
+            Some((member.sighting.weight(), claim, member))
         });
-        let Some((_, claim)) = claims.max_by_key(|(weight, _)| *weight) else { return false };
+        let Some((_, claim, member)) = claims.max_by_key(|(weight, ..)| *weight) else { return false };
+        let (keys, known) = (member.sighting.keys, member.known);
         match claim {
-            Claim::Request { key } => self.update(key, |_| request::NAMED),
-            Claim::Span { key, met } => {
-                let both = ids_bit(ids_of_bit(met) | response.ids);
-                self.update(key, |flags| (flags & !met) | both);
+            Claim::Request => self.update(keys.request, known.request, |_| request::NAMED),
+            Claim::Span { met } => {
+                self.update(keys.span, known.span, |flags| span::identified(flags, met, response.ids()));
             }
-            Claim::Parent { key } => self.update(key, |flags| (flags & !span::STANDS_IN) | span::CHILD),
-            Claim::Trace { key } => {
-                self.update(key, |flags| flags.saturating_sub(trace::AGENT) | trace::CALL)
+            Claim::Parent => self.update(keys.parent, known.parent, span::with_child),
+            Claim::Trace => {
+                let one_less = |flags: Flags| flags.saturating_sub(trace::AGENT) | trace::CALL;
+                self.update(keys.trace, known.trace, one_less);
             }
         }
         true
@@ -330,15 +226,16 @@ impl Seen {
     /// Takes away what stood in for a response that is known by other means, before others claim it.
     fn release(&mut self, response: &Response<'_>) {
         for member in response.members() {
-            let keys = member.sighting.keys;
-            if response.ids & 1 != 0 && self.flags(keys.request) & request::UNNAMED != 0 {
-                self.update(keys.request, |_| request::NAMED);
+            let (keys, known) = (member.sighting.keys, member.known);
+            if response.ids() & 1 != 0 && known.request & request::UNNAMED != 0 {
+                self.update(keys.request, known.request, |_| request::NAMED);
             }
-            if response.ids != 0 && self.span_flags(&member) & span::UNNAMED != 0 {
-                self.update(keys.span, |flags| (flags & !span::UNNAMED) | ids_bit(response.ids));
+            if response.ids() != 0 && member.span_flags() & span::UNNAMED != 0 {
+                let identified = |flags| span::identified(flags, span::UNNAMED, response.ids());
+                self.update(keys.span, known.span, identified);
             }
-            if self.flags(keys.parent) & span::STANDS_IN != 0 {
-                self.update(keys.parent, |flags| (flags & !span::STANDS_IN) | span::CHILD);
+            if known.parent & span::STANDS_IN != 0 {
+                self.update(keys.parent, known.parent, span::with_child);
             }
         }
     }
@@ -346,111 +243,44 @@ impl Seen {
     /// Notes all keys of a response.
     fn remember(&mut self, response: &Response<'_>, is_new: bool) {
         for member in response.members() {
-            let (sighting, keys) = (member.sighting, member.sighting.keys);
-            self.make_room();
-            self.update(keys.response, |_| response::SEEN);
-            self.update(keys.request, |flags| match response.ids & 1 {
+            let (sighting, keys, known) = (member.sighting, member.sighting.keys, member.known);
+            self.update(keys.response, known.response, |_| response::SEEN);
+            self.update(keys.request, known.request, |flags| match response.ids() & 1 {
                 0 if flags == 0 => request::UNNAMED,
                 0 => flags,
                 _ => request::NAMED,
             });
-            self.update(keys.span, |flags| span_flags(flags, &member, response));
-            self.update(keys.parent, |flags| (flags & !span::STANDS_IN) | span::CHILD);
+            self.update(keys.span, known.span, |flags| response.span_flags_after(flags, &member));
+            self.update(keys.parent, known.parent, span::with_child);
             if sighting.leaf {
-                self.update(keys.trace, |flags| flags | trace::CALL);
+                self.update(keys.trace, known.trace, |flags| flags | trace::CALL);
             }
         }
-        if is_new && !response.has_leaf {
-            let trace = response.members().map(|agent| agent.sighting.keys.trace).max().unwrap_or_default();
-            self.update(trace, |flags| flags.checked_add(trace::AGENT).unwrap_or(flags));
+        if is_new
+            && !response.has_leaf()
+            && let Some(agent) = response.members().max_by_key(|member| member.sighting.keys.trace)
+        {
+            let one_more = |flags: Flags| flags.checked_add(trace::AGENT).unwrap_or(flags);
+            self.update(agent.sighting.keys.trace, agent.known.trace, one_more);
         }
     }
 
-    fn make_room(&mut self) {
-        self.young += 1;
-        if self.young > self.window {
-            self.table.rotate();
-            self.young = 1;
+    /// What the table knows of a sighting's keys now.
+    fn known(&self, keys: &Keys) -> Known {
+        let flags = |key| if key == 0 { 0 } else { self.table.get(key) };
+        Known {
+            response: flags(keys.response),
+            request: flags(keys.request),
+            span: flags(keys.span),
+            parent: flags(keys.parent),
+            trace: flags(keys.trace),
         }
     }
 
-    /// What is known of a member's own span. One above others stands or falls with the one that it is joined to.
-    fn span_flags(&self, member: &Member<'_>) -> Flags {
-        if member.is_covered { 0 } else { self.flags(member.sighting.keys.span) }
-    }
-
-    fn flags(&self, key: u64) -> Flags {
-        if key == 0 { 0 } else { self.table.get(key) }
-    }
-
-    fn update(&mut self, key: u64, change: impl FnOnce(Flags) -> Flags) {
+    /// Changes the flags of a key that had the flags `known` when this request came.
+    fn update(&mut self, key: u64, known: Flags, change: impl FnOnce(Flags) -> Flags) {
         if key != 0 {
-            self.table.update(key, change);
+            self.table.update(key, known, change);
         }
-    }
-}
-
-/// The flags of a member's own span, after `before`.
-fn span_flags(before: Flags, member: &Member<'_>, response: &Response<'_>) -> Flags {
-    let (mut flags, ids) = (before, response.ids);
-    if ids != 0 {
-        flags = (flags & !span::UNNAMED) | ids_bit(ids);
-    } else if before & span::IDS == 0 {
-        flags |= span::UNNAMED;
-    }
-    if !member.sighting.speaks_for_span() {
-        return flags;
-    }
-    if before & span::ITSELF == 0 {
-        flags |= span::ITSELF | span::AGENT;
-        if !member.is_covered && before & span::CHILD == 0 {
-            flags |= span::STANDS_IN;
-        }
-    }
-    if response.has_leaf {
-        flags &= !span::AGENT;
-    }
-    flags
-}
-
-/// The bit in a span's flags for a response with these ids.
-fn ids_bit(ids: u8) -> Flags {
-    span::UNNAMED << (ids & 0b11)
-}
-
-/// The ids that [`ids_bit`] made a bit of.
-fn ids_of_bit(bit: Flags) -> u8 {
-    bit.trailing_zeros() as u8
-}
-
-/// The bit of a response among `of_span` that has no id of a kind that is in `ids`, so that it may be the same one.
-/// The one that least is known of comes first.
-fn complement(of_span: Flags, ids: u8) -> Option<Flags> {
-    let mut candidates = [0b00, 0b10, 0b01].into_iter().filter(|other| other & ids == 0).map(ids_bit);
-    candidates.find(|bit| of_span & bit != 0)
-}
-
-impl<'a> Response<'a> {
-    fn new(sightings: &'a [Sighting], clusters: &'a Clusters, members: &'a [u32]) -> Self {
-        let weight = Weight::default();
-        let mut response =
-            Response { sightings, clusters, members, ids: 0, has_leaf: false, richest: 0, weight };
-        for index in members {
-            let Some(sighting) = sightings.get(*index as usize) else { continue };
-            response.ids |= sighting.ids();
-            response.has_leaf |= sighting.leaf;
-            if sighting.weight() >= response.weight {
-                (response.richest, response.weight) = (*index, sighting.weight());
-            }
-        }
-        response
-    }
-
-    fn members(&self) -> impl Iterator<Item = Member<'a>> + use<'a> {
-        let (sightings, clusters) = (self.sightings, self.clusters);
-        self.members.iter().filter_map(move |index| {
-            let sighting = sightings.get(*index as usize)?;
-            Some(Member { sighting, is_covered: clusters.is_covered(*index) })
-        })
     }
 }

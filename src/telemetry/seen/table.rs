@@ -34,10 +34,10 @@ impl Table {
         }
     }
 
-    /// Changes the flags of `key`, which is then among the youngest. `change` must not return 0.
-    pub fn update(&mut self, key: u64, change: impl FnOnce(Flags) -> Flags) {
-        let old = &self.old;
-        self.young.update(key, |flags| if flags == 0 { change(old.get(key)) } else { change(flags) });
+    /// Changes the flags of `key`, which is then among the youngest. `known` are the flags that [`Table::get`] gave for it
+    /// since the last rotation; others may have changed it after that. `change` must not return 0.
+    pub fn update(&mut self, key: u64, known: Flags, change: impl FnOnce(Flags) -> Flags) {
+        self.young.update(key, |flags| change(if flags == 0 { known } else { flags }));
     }
 
     /// Starts a new generation.
@@ -125,7 +125,7 @@ mod tests {
         for n in 0..100_000_u64 {
             let key = key(n % 30_000);
             let flag = 1 << (n % 8);
-            table.update(key, |flags| flags | flag);
+            table.update(key, table.get(key), |flags| flags | flag);
             *model.entry(key).or_default() |= flag;
             if n == 40_000 {
                 table.rotate();
@@ -142,7 +142,7 @@ mod tests {
         let mut table = Table::default();
         let keys = [0x0100_0000_0000_0500, 0x0200_0000_0000_0500, 0x0300_0000_0000_0500];
         for (n, key) in keys.into_iter().enumerate() {
-            table.update(key, |_| n as u8 + 1);
+            table.update(key, 0, |_| n as u8 + 1);
         }
         assert_eq!(keys.map(|key| table.get(key)), [1, 2, 3]);
     }
@@ -150,11 +150,11 @@ mod tests {
     #[test]
     fn what_nobody_touched_for_two_rotations_is_forgotten() {
         let mut table = Table::default();
-        table.update(key(1), |_| 1);
-        table.update(key(2), |_| 1);
+        table.update(key(1), 0, |_| 1);
+        table.update(key(2), 0, |_| 1);
         table.rotate();
         assert_eq!((table.get(key(1)), table.get(key(2))), (1, 1));
-        table.update(key(2), |flags| flags | 2);
+        table.update(key(2), table.get(key(2)), |flags| flags | 2);
         table.rotate();
         assert_eq!((table.get(key(1)), table.get(key(2))), (0, 3));
     }
@@ -164,7 +164,7 @@ mod tests {
         let mut table = Table::default();
         assert!(table.bytes() < 10_000);
         for n in 0..100_000 {
-            table.update(key(n), |_| 1);
+            table.update(key(n), 0, |_| 1);
         }
         assert!(table.bytes() <= 100_000 * 8 * 3);
     }

@@ -1,0 +1,237 @@
+//! The rules by which a response is known again, as far as they need nothing but flags.
+
+use super::cluster::Clusters;
+use super::table::Flags;
+use super::{Sighting, Weight};
+
+/// Flags of a response id.
+pub mod response {
+    pub const SEEN: u8 = 1;
+}
+
+/// Flags of a request id: whether it came with a response id.
+pub mod request {
+    pub const UNNAMED: u8 = 1;
+    pub const NAMED: u8 = 2;
+}
+
+/// Flags of a span.
+pub mod span {
+    use super::Flags;
+
+    /// The first four flags tell with which of the vendor's ids its response came, one flag per value of
+    /// [`Sighting::ids`](super::Sighting::ids); this is the one for none.
+    pub const UNNAMED: u8 = 1;
+    /// All of these four.
+    pub const IDS: u8 = 0b1111;
+    /// It was seen itself, not only named by a child or by a log record of a response with ids.
+    pub const ITSELF: u8 = 1 << 4;
+    /// A response right below it was seen.
+    pub const CHILD: u8 = 1 << 5;
+    /// It stands for the first response below it that comes.
+    pub const STANDS_IN: u8 = 1 << 6;
+    /// It is an agent's.
+    pub const AGENT: u8 = 1 << 7;
+
+    /// The flag of a response with these ids.
+    pub fn ids_flag(ids: u8) -> Flags {
+        UNNAMED << (ids & 0b11)
+    }
+
+    /// The flag of a response that has no id of a kind that is in `ids`, so that it may be the same one. The one of which
+    /// least is known comes first.
+    pub fn complement(flags: Flags, ids: u8) -> Option<Flags> {
+        let others = [0b00, 0b10, 0b01].into_iter().filter(|other| other & ids == 0);
+        others.map(ids_flag).find(|flag| flags & flag != 0)
+    }
+
+    /// After the response with the flag `met` turned out to be one with `ids`.
+    pub fn identified(flags: Flags, met: Flags, ids: u8) -> Flags {
+        let ids_of_met = met.trailing_zeros() as u8;
+        (flags & !met) | ids_flag(ids_of_met | ids)
+    }
+
+    /// After a response right below it was seen.
+    pub fn with_child(flags: Flags) -> Flags {
+        (flags & !STANDS_IN) | CHILD
+    }
+}
+
+/// Flags of a trace: whether a call in it was seen, and above that how many agents stand in for calls that may come.
+pub mod trace {
+    pub const CALL: u8 = 1;
+    pub const AGENT: u8 = 2;
+    pub const AGENTS: u8 = 0xfe;
+}
+
+/// The flags of a sighting's keys.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known {
+    pub response: Flags,
+    pub request: Flags,
+    pub span: Flags,
+    pub parent: Flags,
+    pub trace: Flags,
+}
+
+/// What the table says to a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It was counted.
+    Known,
+    /// It was counted if nothing else claims what stands in for it.
+    Claims,
+    /// It was never seen.
+    New,
+}
+
+/// What stands in for a response that may be the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// A response with the same request id and no response id.
+    Request,
+    /// A response of the same span without the ids that this one has; `met` is its flag.
+    Span { met: Flags },
+    /// The span above.
+    Parent,
+    /// An agent of the same trace.
+    Trace,
+}
+
+/// All sightings of one response in one request, and what was known of them before.
+#[derive(Clone, Copy)]
+pub struct Response<'a> {
+    sightings: &'a [Sighting],
+    known: &'a [Known],
+    clusters: &'a Clusters,
+    members: &'a [u32],
+    ids: u8,
+    has_leaf: bool,
+}
+
+/// One sighting of a response.
+#[derive(Clone, Copy)]
+pub struct Member<'a> {
+    pub sighting: &'a Sighting,
+    pub known: Known,
+    /// Whether a span below it is a member too.
+    is_covered: bool,
+}
+
+impl Member<'_> {
+    /// What is known of its own span. One above others stands or falls with the one that it is joined to.
+    pub fn span_flags(&self) -> Flags {
+        if self.is_covered { 0 } else { self.known.span }
+    }
+}
+
+impl<'a> Response<'a> {
+    pub fn new(
+        sightings: &'a [Sighting],
+        known: &'a [Known],
+        clusters: &'a Clusters,
+        members: &'a [u32],
+    ) -> Self {
+        let mut response = Response { sightings, known, clusters, members, ids: 0, has_leaf: false };
+        for member in response.members() {
+            response.ids |= member.sighting.ids();
+            response.has_leaf |= member.sighting.leaf;
+        }
+        response
+    }
+
+    pub fn members(&self) -> impl Iterator<Item = Member<'a>> + use<'a> {
+        let Response { sightings, known, clusters, members, .. } = *self;
+        members.iter().filter_map(move |index| {
+            let (sighting, known) = (sightings.get(*index as usize)?, *known.get(*index as usize)?);
+            Some(Member { sighting, known, is_covered: clusters.is_covered(*index) })
+        })
+    }
+
+    /// Which of the vendor's ids it has, as [`Sighting::ids`].
+    pub fn ids(&self) -> u8 {
+        self.ids
+    }
+
+    /// Whether it was seen as a call to a model.
+    pub fn has_leaf(&self) -> bool {
+        self.has_leaf
+    }
+
+    /// The sighting that counts.
+    pub fn richest(&self) -> u32 {
+        let [only] = self.members else {
+            let weight = |index: &u32| self.sightings.get(*index as usize).map(Sighting::weight);
+            return self.members.iter().copied().max_by_key(weight).unwrap_or_default();
+        };
+        *only
+    }
+
+    /// The weight of the sighting that counts.
+    pub fn weight(&self) -> Weight {
+        self.members().map(|member| member.sighting.weight()).max().unwrap_or_default()
+    }
+
+    /// What was known of it before its request came.
+    pub fn standing(&self) -> Standing {
+        let mut standing = Standing::New;
+        for member in self.members() {
+            if self.is_known(&member) {
+                return Standing::Known;
+            }
+            if self.claim(&member).is_some() {
+                standing = Standing::Claims;
+            }
+        }
+        standing
+    }
+
+    fn is_known(&self, member: &Member<'_>) -> bool {
+        let (known, of_span) = (&member.known, member.span_flags());
+        known.response != 0
+            || (self.ids & 1 == 0 && known.request != 0)
+            || (self.ids == 0 && of_span & span::IDS != 0)
+            || (of_span & span::CHILD != 0 && member.sighting.speaks_for_span())
+            || (!self.has_leaf && known.trace & trace::CALL != 0)
+    }
+
+    /// What stands in for it, as far as `member` leads there.
+    pub fn claim(&self, member: &Member<'_>) -> Option<Claim> {
+        let known = &member.known;
+        if known.request & request::UNNAMED != 0 {
+            return Some(Claim::Request);
+        }
+        if let Some(met) = span::complement(member.span_flags(), self.ids) {
+            return Some(Claim::Span { met });
+        }
+        // An agent stands in for calls by the trace.
+        let stands_in = known.parent & span::STANDS_IN != 0;
+        if stands_in && !(self.has_leaf && known.parent & span::AGENT != 0) {
+            return Some(Claim::Parent);
+        }
+        (self.has_leaf && known.trace & trace::AGENTS != 0).then_some(Claim::Trace)
+    }
+
+    /// The flags of a member's own span, after `flags`.
+    pub fn span_flags_after(&self, mut flags: Flags, member: &Member<'_>) -> Flags {
+        let before = flags;
+        if self.ids != 0 {
+            flags = (flags & !span::UNNAMED) | span::ids_flag(self.ids);
+        } else if before & span::IDS == 0 {
+            flags |= span::UNNAMED;
+        }
+        if !member.sighting.speaks_for_span() {
+            return flags;
+        }
+        if before & span::ITSELF == 0 {
+            flags |= span::ITSELF | span::AGENT;
+            if !member.is_covered && before & span::CHILD == 0 {
+                flags |= span::STANDS_IN;
+            }
+        }
+        if self.has_leaf {
+            flags &= !span::AGENT;
+        }
+        flags
+    }
+}
