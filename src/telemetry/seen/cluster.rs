@@ -378,7 +378,7 @@ struct Tags {
 impl Tags {
     /// For at most `keys` keys.
     fn new(keys: usize) -> Self {
-        Tags { slots: vec![0; (keys * 2).next_power_of_two()] }
+        Tags { slots: vec![0; (keys * 4).next_power_of_two()] }
     }
 
     /// Whether `key` was not there before.

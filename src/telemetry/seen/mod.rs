@@ -36,8 +36,8 @@
 //! # Window and memory
 //!
 //! The table is one per process, in memory, and remembers at least the last N sightings (`limits.seen_responses`,
-//! 65,536), at most twice as many and those of one request. Each takes up to five keys of eight bytes. By default that is
-//! 4 MiB in ordinary traffic and 16 MiB at most. It starts small and grows as sightings come. Ids are kept as keyed
+//! 65,536), at most twice as many and those of one request. Each takes up to five keys of nine bytes. By default that is
+//! 5 MiB in ordinary traffic and 20 MiB at most. It starts small and grows as sightings come. Ids are kept as keyed
 //! hashes only.
 
 mod cluster;

@@ -1,109 +1,73 @@
-//! A set of 64-bit keys with a few flags each that forgets the oldest: two generations of open addressing.
+//! A set of 64-bit keys with a few flags each that forgets the oldest.
 //!
-//! Keys are keyed hashes, so nobody outside can make them collide; two different ones are taken for the same with a
-//! probability of about 2⁻⁴⁶ per look-up. The upper 56 bits of a slot are the key's, the lower 8 its flags; a slot
-//! without flags is free. What is written goes to the young generation; when that has taken its share, it becomes the
-//! old one, and the old one is forgotten.
+//! What is written goes to the young one of two generations; when that has taken its share, it becomes the old one, and
+//! the old one is forgotten. An entry is eight bytes: the upper 56 bits of the key, and its flags. Keys are keyed hashes,
+//! so nobody outside can make them collide; two different ones are taken for the same with a probability of about 2⁻⁴⁶
+//! per look-up.
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// Flags of a key; 0 means that the key is not there.
 pub type Flags = u8;
 
 const FLAG_BITS: u32 = 8;
 const FLAG_MASK: u64 = 0xff;
-const SMALLEST: usize = 1024;
 
 /// The set.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Table {
-    young: Generation,
-    old: Generation,
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Table { young: Generation::new(SMALLEST), old: Generation::new(1) }
-    }
+    young: HashTable<u64>,
+    old: HashTable<u64>,
 }
 
 impl Table {
     /// The flags of `key`.
     pub fn get(&self, key: u64) -> Flags {
-        match self.young.get(key) {
-            0 => self.old.get(key),
-            flags => flags,
-        }
+        let of =
+            |generation: &HashTable<u64>| generation.find(hash(key), |entry| is_of(*entry, key)).copied();
+        of(&self.young).or_else(|| of(&self.old)).map_or(0, flags)
     }
 
     /// Changes the flags of `key`, which is then among the youngest. `known` are the flags that [`Table::get`] gave for it
     /// since the last rotation; others may have changed it after that. `change` must not return 0.
     pub fn update(&mut self, key: u64, known: Flags, change: impl FnOnce(Flags) -> Flags) {
-        self.young.update(key, |flags| change(if flags == 0 { known } else { flags }));
+        match self.young.entry(hash(key), |entry| is_of(*entry, key), |entry| hash(*entry)) {
+            Entry::Occupied(mut entry) => {
+                let entry = entry.get_mut();
+                *entry = (*entry & !FLAG_MASK) | u64::from(change(flags(*entry)));
+            }
+            Entry::Vacant(place) => {
+                place.insert((key & !FLAG_MASK) | u64::from(change(known)));
+            }
+        }
     }
 
     /// Starts a new generation.
     pub fn rotate(&mut self) {
-        let next = Generation::new(self.young.slots.len());
+        // The memory of the forgotten one is there already.
+        let mut next = std::mem::take(&mut self.old);
+        next.clear();
         self.old = std::mem::replace(&mut self.young, next);
     }
 
-    /// How many bytes the slots take.
+    /// How many bytes it takes.
     pub fn bytes(&self) -> usize {
-        (self.young.slots.len() + self.old.slots.len()) * size_of::<u64>()
+        self.young.allocation_size() + self.old.allocation_size()
     }
 }
 
-#[derive(Debug)]
-struct Generation {
-    /// A power of two of them, so that a mask finds the place.
-    slots: Vec<u64>,
-    used: usize,
+/// What the table looks at: of the upper bits the first, of the lower bits the rest.
+fn hash(key: u64) -> u64 {
+    (key >> FLAG_BITS) ^ (key & 0xff << 56)
 }
 
-impl Generation {
-    fn new(slots: usize) -> Self {
-        Generation { slots: vec![0; slots.next_power_of_two()], used: 0 }
-    }
+fn is_of(entry: u64, key: u64) -> bool {
+    (entry ^ key) & !FLAG_MASK == 0
+}
 
-    fn get(&self, key: u64) -> Flags {
-        let (_, slot) = self.find(key);
-        (slot & FLAG_MASK) as Flags
-    }
-
-    fn update(&mut self, key: u64, change: impl FnOnce(Flags) -> Flags) {
-        // At three quarters full a probe still ends after a few steps.
-        if self.used >= self.slots.len() / 4 * 3 {
-            self.grow();
-        }
-        let (place, slot) = self.find(key);
-        if slot == 0 {
-            self.used += 1;
-        }
-        let flags = change((slot & FLAG_MASK) as Flags);
-        if let Some(slot) = self.slots.get_mut(place) {
-            *slot = (key & !FLAG_MASK) | u64::from(flags);
-        }
-    }
-
-    /// Where `key` is, or the free slot where it belongs. There is always a free one.
-    fn find(&self, key: u64) -> (usize, u64) {
-        let mask = self.slots.len() - 1;
-        let mut place = (key >> FLAG_BITS) as usize & mask;
-        while let Some(&slot) = self.slots.get(place) {
-            if slot == 0 || (slot ^ key) & !FLAG_MASK == 0 {
-                return (place, slot);
-            }
-            place = (place + 1) & mask;
-        }
-        (0, 0)
-    }
-
-    fn grow(&mut self) {
-        let mut larger = Generation::new((self.slots.len() * 2).max(SMALLEST));
-        for slot in self.slots.iter().filter(|slot| **slot != 0) {
-            larger.update(*slot, |_| (slot & FLAG_MASK) as Flags);
-        }
-        *self = larger;
-    }
+fn flags(entry: u64) -> Flags {
+    (entry & FLAG_MASK) as Flags
 }
 
 #[cfg(test)]
@@ -162,7 +126,7 @@ mod tests {
     #[test]
     fn memory_follows_what_is_in_it() {
         let mut table = Table::default();
-        assert!(table.bytes() < 10_000);
+        assert_eq!(table.bytes(), 0);
         for n in 0..100_000 {
             table.update(key(n), 0, |_| 1);
         }
