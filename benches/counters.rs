@@ -1,6 +1,6 @@
 //! What counting costs per response: adding it to a tally, and the commit of the tally, with labels that repeat and
 //! labels that are scattered. Every response is new, as in traffic: ids come from a running number.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::indexing_slicing)]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use refusal_collector::config::model::LabelLimits;
