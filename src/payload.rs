@@ -135,6 +135,16 @@ pub enum Refused {
         /// `requests`, `items` or `bytes`.
         unit: &'static str,
     },
+    /// A queue on disk could not take it now; the sender may come back.
+    #[error("the sending queue of exporter {exporter} takes nothing: {reason}")]
+    StorageUnavailable {
+        /// Whose queue.
+        exporter: ComponentId,
+        /// When to come back.
+        retry_after: Duration,
+        /// What went wrong.
+        reason: String,
+    },
     /// An exporter without a sending queue could not deliver the request now; the sender may come back.
     #[error("exporter {exporter} cannot reach its backend: {reason}")]
     BackendUnavailable {

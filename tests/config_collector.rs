@@ -244,13 +244,11 @@ fn what_would_change_the_way_of_data_is_an_error() {
     let cases = [
         ("receivers::otlp::protocols::grpc::middlewares: [{id: x}]", "there are no middlewares"),
         ("processors::batch::metadata_keys: [tenant]", "cannot keep batches apart"),
-        ("exporters::otlp::sending_queue::storage: file_storage", "the queue on disk is not built yet"),
         ("exporters::otlp::tls::ca_pem: PEM", "write the certificates to a file"),
         ("exporters::otlp::tls::min_version: '1.3'", "TLS 1.2 and 1.3 are spoken"),
         ("exporters::otlp::tls::cipher_suites: [X]", "none can be chosen"),
         ("exporters::otlphttp::proxy_url: http://proxy:1", "proxies are not supported"),
         ("exporters::otlphttp::encoding: json", "\"json\" is not known here"),
-        ("extensions::file_storage: {directory: /tmp}", "the queue on disk is not built yet"),
         ("extensions::refusal_api: ", "the JSON API is not built yet"),
         ("extensions::zpages: ", "zpages"),
         ("service::telemetry::traces: {processors: [{batch: {}}]}", "the program's own traces are not sent"),

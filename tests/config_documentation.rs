@@ -16,9 +16,9 @@ exporters:
   otlp_grpc: {endpoint: 'backend:4317'}
   otlp_http: {endpoint: 'http://backend:4318'}
   debug:
-extensions: {health_check: , bearertokenauth: {token: secret}}
+extensions: {health_check: , file_storage: , bearertokenauth: {token: secret}}
 service:
-  extensions: [health_check, bearertokenauth]
+  extensions: [health_check, file_storage, bearertokenauth]
   pipelines:
     traces:
       receivers: [otlp]
@@ -157,6 +157,7 @@ fn example(row: &Row) -> String {
             "file" => "/etc/file.pem".to_owned(),
             "URL" | "host:port or URL" => "https://other:4317".to_owned(),
             "extension" if row.path.ends_with("authenticator") => "bearertokenauth".to_owned(),
+            "extension" if row.path.ends_with("storage") => "file_storage".to_owned(),
             "extension" => "health_check".to_owned(),
             "list of files" => "[]".to_owned(),
             "list of receivers" => "[otlp]".to_owned(),

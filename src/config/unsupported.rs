@@ -16,15 +16,9 @@ pub fn check(config: &Config, tree: &Node, findings: &mut Findings) {
 
 fn found_in(config: &Config) -> Vec<(Path, &'static str)> {
     let mut found = Vec::new();
-    for (id, exporter) in &config.exporters {
-        let is_on_disk = exporter.queue().is_some_and(|queue| queue.storage.is_some());
-        let path = Path::component("exporters", id).keys(["sending_queue", "storage"]);
-        found.extend(is_on_disk.then_some((path, "the queue on disk")));
-    }
     for (id, extension) in &config.extensions {
         let what = match extension {
-            Extension::HealthCheck(_) | Extension::BearerTokenAuth(_) => continue,
-            Extension::FileStorage(_) => "the queue on disk",
+            Extension::HealthCheck(_) | Extension::BearerTokenAuth(_) | Extension::FileStorage(_) => continue,
             Extension::RefusalApi(_) => "the JSON API",
         };
         found.push((Path::component("extensions", id), what));

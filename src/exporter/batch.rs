@@ -1,6 +1,6 @@
 //! Merges requests on their way out, and splits them: by concatenation and by cutting, never by decoding.
 
-use super::queue::{Batch, Entry, size};
+use super::queue::{Batch, Entry};
 use crate::config::model::{QueueBatch, Sizer};
 use crate::otlp::batch::{self, Part, Split};
 use crate::payload::Payload;
@@ -21,7 +21,7 @@ impl Pending {
     /// Adds a request; gives the batches that are complete by that, in order.
     pub fn add(&mut self, entry: Entry, limits: &QueueBatch) -> SmallVec<[Batch; 2]> {
         let mut complete = SmallVec::new();
-        let added = size(&entry.payload, limits.sizer);
+        let added = usize::try_from(entry.amount().in_units_of(limits.sizer)).unwrap_or(usize::MAX);
         let is_too_much = limits.max_size > 0 && self.size.saturating_add(added) > limits.max_size;
         if is_too_much {
             complete.extend(self.take());

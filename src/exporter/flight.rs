@@ -1,8 +1,9 @@
 //! Requests on their way: what they hold in memory and in the account until the last item of them has ended somewhere.
 
 use super::batch;
-use super::queue::{Batch, Queue, Room, Undelivered};
-use crate::payload::{Payload, Permit};
+use super::disk::{Ticket, Unreadable};
+use super::queue::{Batch, Queue, Request, Room, Undelivered};
+use crate::payload::{Budget, Payload, Permit};
 use crate::telemetry::own::{Amount, DropReason, RejectReason};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -21,26 +22,50 @@ pub struct Flight {
 struct Held {
     room: Room,
     _permit: Arc<Permit>,
+    /// Where on disk it stays until then.
+    ticket: Option<Ticket>,
     answer: Option<oneshot::Sender<Result<(), Undelivered>>>,
 }
 
 impl Flight {
-    /// Sets out with a batch, merged into one request; none if there is nothing in it.
-    pub fn begin(queue: Arc<Queue>, batch: Batch) -> Option<(Payload, Self)> {
-        let mut remaining = Amount::default();
+    /// Sets out with a batch, merged into one request; none if there is nothing in it. Requests on disk are read, into memory
+    /// of `budget` as far as there is some; those that cannot be read are `unreadable` and dropped.
+    pub async fn begin(
+        queue: Arc<Queue>,
+        batch: Batch,
+        budget: Option<&Budget>,
+        mut unreadable: impl FnMut(Amount, Unreadable),
+    ) -> Option<(Payload, Self)> {
         let mut payloads = SmallVec::<[Payload; 1]>::new();
-        let mut held = SmallVec::new();
+        let mut flight = Flight { queue, remaining: Amount::default(), held: SmallVec::new() };
         for entry in batch {
             let amount = entry.amount();
-            queue.account().start(amount);
-            remaining.requests = remaining.requests.saturating_add(amount.requests);
-            remaining.items = remaining.items.saturating_add(amount.items);
-            remaining.bytes = remaining.bytes.saturating_add(amount.bytes);
-            held.push(Held { room: entry.room, _permit: entry.payload.permit.clone(), answer: entry.answer });
-            payloads.push(entry.payload);
+            flight.queue.account().start(amount);
+            let (payload, ticket) = match entry.request {
+                Request::Memory(payload) => (payload, None),
+                Request::Disk(ticket) => match ticket.read(budget).await {
+                    Ok(payload) => (payload, Some(ticket)),
+                    Err(error) => {
+                        flight.queue.account().dropped(DropReason::Quarantined, amount);
+                        flight.queue.account().quarantined(1);
+                        flight.queue.leave(entry.room);
+                        if matches!(error, Unreadable::SetAside { .. }) {
+                            ticket.leave();
+                        }
+                        unreadable(amount, error);
+                        continue;
+                    }
+                },
+            };
+            flight.remaining.requests = flight.remaining.requests.saturating_add(amount.requests);
+            flight.remaining.items = flight.remaining.items.saturating_add(amount.items);
+            flight.remaining.bytes = flight.remaining.bytes.saturating_add(amount.bytes);
+            let (room, permit, answer) = (entry.room, payload.permit.clone(), entry.answer);
+            flight.held.push(Held { room, _permit: permit, ticket, answer });
+            payloads.push(payload);
         }
         let payload = batch::merge(&payloads)?;
-        Some((payload, Flight { queue, remaining, held }))
+        Some((payload, flight))
     }
 
     /// The backend has `part`, but for `rejected` items of it.
@@ -101,11 +126,14 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         let remaining = std::mem::take(&mut self.remaining);
-        if remaining != Amount::default() {
-            self.queue.account().dropped(DropReason::Shutdown, remaining);
-            self.queue.lose(remaining);
+        let has_ended = remaining == Amount::default();
+        if !has_ended {
+            self.queue.cut_off(remaining);
         }
         for held in self.held.drain(..) {
+            if let Some(ticket) = held.ticket.filter(|_| has_ended) {
+                ticket.leave();
+            }
             if let Some(answer) = held.answer {
                 let _ = answer.send(Err(Undelivered::ShuttingDown));
             }

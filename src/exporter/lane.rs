@@ -4,16 +4,18 @@
 //! request until that is delivered or given up.
 
 use super::batch::{self, Bisection};
+use super::disk::AppendError;
 use super::flight::Flight;
-use super::queue::{Batch, Place, Queue, Undelivered, Wanted};
+use super::queue::{Batch, Left, Place, Queue, Request, Undelivered, Wanted};
 use super::sender::{Ending, Sender};
 use crate::config::model::ComponentId;
-use crate::payload::{Payload, Refused};
+use crate::payload::{Budget, Payload, Refused};
 use crate::telemetry::own::{Amount, RejectReason};
 use futures_util::FutureExt;
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
@@ -28,29 +30,67 @@ pub struct Lane {
     pub wait_for_result: bool,
     /// Sends.
     pub sender: Sender,
+    /// Where memory for requests on disk comes from.
+    pub budget: Option<Budget>,
 }
 
 impl Lane {
-    /// Puts a request where room was set aside for it, or sends it if there is no queue.
-    pub async fn commit(self: &Arc<Self>, place: Option<Place>, payload: Payload) -> Result<(), Refused> {
+    /// Brings a request to where the queue keeps it, if there is one. It is in no queue by that.
+    pub async fn keep(&self, payload: Payload) -> Result<Request, Refused> {
+        let Some(queue) = &self.queue else { return Ok(Request::Memory(payload)) };
+        let (items, size) = (payload.items, payload.message.len());
+        queue.keep(payload).await.map_err(|error| {
+            self.sender.account.enqueue_failed(items);
+            let exporter = self.exporter.clone();
+            match error {
+                AppendError::TooLarge { limit, .. } => {
+                    let capacity = usize::try_from(limit).unwrap_or(usize::MAX);
+                    Refused::LargerThanQueue { exporter, size, capacity, unit: "bytes" }
+                }
+                AppendError::Full { .. } | AppendError::Io(_) => {
+                    self.sender.log.not_stored(items, &error);
+                    let reason = error.to_string();
+                    Refused::StorageUnavailable { exporter, retry_after: RETRY_STORAGE, reason }
+                }
+            }
+        })
+    }
+
+    /// Puts a request that is kept where room was set aside for it. It is refused only when the time of a shutdown is over.
+    pub fn put(self: &Arc<Self>, place: Place, request: Request) -> Result<(), Refused> {
+        self.engage(place.put(request, None)?);
+        Ok(())
+    }
+
+    /// Delivers a request whose sender waits for that: through the queue, or at once if there is none.
+    pub async fn deliver_now(
+        self: &Arc<Self>,
+        place: Option<Place>,
+        payload: Payload,
+    ) -> Result<(), Refused> {
         let result = match place {
             None => self.send_now(payload).await,
-            Some(place) if self.wait_for_result => {
-                let (answer, result) = oneshot::channel();
-                self.engage(place.put(payload, Some(answer))?);
-                result.await.unwrap_or(Err(Undelivered::ShuttingDown))
-            }
             Some(place) => {
-                self.engage(place.put(payload, None)?);
-                Ok(())
+                let (answer, result) = oneshot::channel();
+                let request = self.keep(payload).await?;
+                self.engage(place.put(request, Some(answer))?);
+                result.await.unwrap_or(Err(Undelivered::ShuttingDown))
             }
         };
         result.map_err(|undelivered| self.refused(undelivered))
     }
 
-    /// Sends what is in the queue until it is empty or `deadline` has come; gives up the rest and says what that was.
-    pub async fn drain(self: &Arc<Self>, deadline: Instant) -> Amount {
-        let Some(queue) = &self.queue else { return Amount::default() };
+    /// Begins to send what an earlier process left.
+    pub fn begin(self: &Arc<Self>) {
+        if let Some(queue) = &self.queue {
+            self.engage(queue.begin());
+        }
+    }
+
+    /// Sends what is in the queue until it is empty or `deadline` has come. The rest is given up, or stays on disk; says what
+    /// that was.
+    pub async fn drain(self: &Arc<Self>, deadline: Instant) -> Left {
+        let Some(queue) = &self.queue else { return Left::default() };
         self.engage(queue.drain());
         if tokio::time::timeout_at(deadline, queue.until_idle()).await.is_err() {
             queue.close();
@@ -58,11 +98,15 @@ impl Lane {
             queue.until_idle().await;
         }
         queue.close();
-        let lost = queue.lost();
-        if lost != Amount::default() {
-            self.sender.log.lost(lost);
+        queue.write_down().await;
+        let left = queue.left();
+        if left.lost != Amount::default() {
+            self.sender.log.lost(left.lost);
         }
-        lost
+        if left.kept != Amount::default() {
+            self.sender.log.kept(left.kept);
+        }
+        left
     }
 
     fn engage(self: &Arc<Self>, wanted: Wanted) {
@@ -89,7 +133,9 @@ impl Lane {
     }
 
     async fn deliver(&self, queue: Arc<Queue>, batch: Batch) {
-        let Some((payload, mut flight)) = Flight::begin(queue, batch) else { return };
+        let unreadable = |amount, error| self.sender.log.unreadable(amount, &error);
+        let flight = Flight::begin(queue, batch, self.budget.as_ref(), unreadable).await;
+        let Some((payload, mut flight)) = flight else { return };
         let result = tokio::select! {
             biased;
             () = self.sender.life.expired() => Err(Undelivered::ShuttingDown),
@@ -182,3 +228,6 @@ impl Lane {
         }
     }
 }
+
+/// When a sender may come back whose request the disk did not take.
+const RETRY_STORAGE: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
 //! What an exporter says about itself: loud enough to be seen, bounded when every request fails.
 
+use super::disk::{AppendError, Unreadable};
 use super::outcome::Failure;
 use super::quote::without_quotations;
 use crate::config::model::ComponentId;
@@ -22,6 +23,7 @@ pub struct Log {
     partial: Gate,
     rejected: Gate,
     dropped: Gate,
+    not_stored: Gate,
 }
 
 impl Log {
@@ -36,6 +38,7 @@ impl Log {
             partial: Gate::default(),
             rejected: Gate::default(),
             dropped: Gate::default(),
+            not_stored: Gate::default(),
         }
     }
 
@@ -95,6 +98,29 @@ impl Log {
         tracing::error!(
             %exporter, %signal, %backend, items, %kind, %reason,
             "items were given up; they are lost"
+        );
+    }
+
+    /// The disk did not take items; their senders were told to come again.
+    pub fn not_stored(&self, items: usize, error: &AppendError) {
+        let Some(items) = self.not_stored.pass(items) else { return };
+        let Log { exporter, signal, .. } = self;
+        tracing::warn!(%exporter, %signal, items, %error, "the queue on disk takes nothing; senders have to come again");
+    }
+
+    /// A request on disk cannot be read.
+    pub fn unreadable(&self, amount: Amount, error: &Unreadable) {
+        let Log { exporter, signal, .. } = self;
+        tracing::error!(%exporter, %signal, items = amount.items, %error, "the queue on disk is damaged");
+    }
+
+    /// The grace time of the shutdown was over, and the queue is on disk.
+    pub fn kept(&self, amount: Amount) {
+        let Log { exporter, signal, backend, .. } = self;
+        let Amount { requests, items, .. } = amount;
+        tracing::info!(
+            %exporter, %signal, %backend, requests, items,
+            "the grace time is over; what could not be delivered stays on disk"
         );
     }
 

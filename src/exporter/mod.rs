@@ -10,6 +10,7 @@ mod body;
 mod compress;
 mod connect;
 mod debug;
+mod disk;
 mod flight;
 mod headers;
 mod lane;
@@ -28,11 +29,13 @@ mod tls;
 
 pub use compress::NoSuchLevel;
 pub use connect::EndpointError;
+pub use disk::OpenError;
 pub use headers::HeaderError;
 pub use tls::TlsError;
 
 use crate::config::model::{
-    self, ComponentId, Compression, Config, Processor, QueueBatch, Retry, SendingQueue, Sizer,
+    self, ComponentId, Compression, Config, Extension, FileStorage, Processor, QueueBatch, Retry,
+    SendingQueue, Sizer,
 };
 use crate::otlp::Signal;
 use crate::payload::{Payload, Refused};
@@ -93,9 +96,12 @@ pub enum StartError {
     /// A level that the compression does not have.
     #[error("compression_params.level: {0}")]
     Level(#[from] NoSuchLevel),
-    /// A queue on disk, which this exporter cannot have.
-    #[error("sending_queue.storage: queues on disk are not supported; leave it out for a queue in memory")]
-    Storage,
+    /// The extension for a queue on disk is not there.
+    #[error("sending_queue.storage: there is no extension {0} of the kind file_storage")]
+    NoStorage(ComponentId),
+    /// A queue on disk that cannot be opened.
+    #[error("sending_queue.storage: {0}")]
+    Storage(#[from] OpenError),
 }
 
 impl StartError {
@@ -121,9 +127,10 @@ impl Exporter {
                 (SendingQueue { enabled: false, ..SendingQueue::default() }, Retry::default())
             }
         };
-        if queue.enabled && queue.storage.is_some() {
-            return Err(StartError::Storage);
-        }
+        let storage = match &queue.storage {
+            Some(storage) if queue.enabled => Some(file_storage(config, storage)?),
+            _ => None,
+        };
         let shared = Shared {
             id: id.clone(),
             backend: Arc::new(Backend::new(id, exporter, config, &signals)?),
@@ -135,7 +142,11 @@ impl Exporter {
             lanes: PerSignal::default(),
         };
         for signal in signals {
-            shared.lane(signal);
+            let disk = match storage {
+                Some(storage) => Some(shared.restore(storage, signal)?),
+                None => None,
+            };
+            shared.lane_with(signal, disk).begin();
         }
         Ok(Exporter { shared: Arc::new(shared) })
     }
@@ -156,26 +167,37 @@ impl Exporter {
         Ok(Reservation { lane: lane.clone(), place })
     }
 
-    /// Sends what is in the queues, with retries, until they are empty or `deadline` has come; then gives up what is left and
-    /// says how much that was. From the call on nothing more is taken.
+    /// Sends what is in the queues, with retries, until they are empty or `deadline` has come. What is left then stays on
+    /// disk, if the queues are there, else it is given up; says how much that was. From the call on nothing more is taken.
     pub async fn shutdown(&self, deadline: Instant) -> Drained {
         self.shared.life.end_at(deadline);
         let PerSignal { traces, logs, metrics } = PerSignal::new(|signal| self.shared.lane(signal));
         let (traces, logs, metrics) =
             tokio::join!(traces.drain(deadline), logs.drain(deadline), metrics.drain(deadline));
-        Drained { traces, logs, metrics }
+        let kept = [traces, logs, metrics].iter().fold(0, |sum, left| left.kept.items.saturating_add(sum));
+        Drained { traces: traces.lost, logs: logs.lost, metrics: metrics.lost, kept }
     }
 }
 
 impl Shared {
-    /// The way of a signal; opened, with its account, when it is first asked for.
+    /// Opens the queue on disk, with what is in it.
+    fn restore(&self, storage: &FileStorage, signal: Signal) -> Result<disk::Restored, OpenError> {
+        let place = disk::Place { storage: storage.clone(), exporter: self.id.clone(), signal };
+        disk::Store::open(place, &self.own.exporter(&self.id, signal))
+    }
+
+    /// The way of a signal. That of a signal which no pipeline has is opened, in memory, when it is first asked for.
     fn lane(&self, signal: Signal) -> Arc<Lane> {
+        self.lane_with(signal, None)
+    }
+
+    fn lane_with(&self, signal: Signal, disk: Option<disk::Restored>) -> Arc<Lane> {
         self.lanes
             .get(signal)
             .get_or_init(|| {
                 let account = self.own.exporter(&self.id, signal);
-                let queue =
-                    || Queue::new(self.id.clone(), &self.queue, *self.batch.get(signal), account.clone());
+                let batch = *self.batch.get(signal);
+                let queue = || Queue::new(self.id.clone(), &self.queue, batch, account.clone(), disk);
                 Arc::new(Lane {
                     exporter: self.id.clone(),
                     queue: self.queue.enabled.then(queue),
@@ -187,6 +209,7 @@ impl Shared {
                         log: Log::new(self.id.clone(), signal, self.backend.address(signal)),
                         life: self.life.clone(),
                     },
+                    budget: self.own.budget(),
                 })
             })
             .clone()
@@ -207,24 +230,66 @@ impl Reservation {
         self.place.is_none() || self.lane.wait_for_result
     }
 
-    /// Puts the request in. Unless it [waits for the backend](Self::waits_for_backend) this never has to wait, and fails only
-    /// when the grace time of the shutdown is over. Else the result is what became of the request; a future that is dropped
-    /// before takes an attempt of an exporter without a queue with it.
+    fn is_on_disk(&self) -> bool {
+        self.lane.queue.as_ref().is_some_and(|queue| queue.is_on_disk())
+    }
+
+    /// Puts the request in, alone. A future that is dropped before its end has not taken the request, but for an attempt of
+    /// an exporter that waits for its backend.
     pub async fn commit(self, payload: Payload) -> Result<(), Refused> {
-        self.lane.commit(self.place, payload).await
+        commit_all(vec![(self, payload)]).await
+    }
+
+    async fn keep(self, payload: Payload) -> Result<Kept, Refused> {
+        let request = self.lane.keep(payload).await?;
+        Ok(Kept { lane: self.lane, place: self.place, request })
+    }
+
+    async fn deliver(self, payload: Payload) -> Result<(), Refused> {
+        self.lane.deliver_now(self.place, payload).await
     }
 }
 
-/// Commits requests to all exporters in which they have reservations. Those that wait for their backends come first, all
-/// at once: when one of them fails, the request is refused before it is in any queue.
-pub async fn commit_all(requests: Vec<(Reservation, Payload)>) -> Result<(), Refused> {
-    let (slow, quick): (Vec<_>, Vec<_>) =
-        requests.into_iter().partition(|(reservation, _)| reservation.waits_for_backend());
-    try_join_all(slow.into_iter().map(|(reservation, payload)| reservation.commit(payload))).await?;
-    for (reservation, payload) in quick {
-        reservation.commit(payload).await?;
+/// A request that lies beside a queue, in memory or on disk. Dropped, it is forgotten.
+struct Kept {
+    lane: Arc<Lane>,
+    place: Option<queue::Place>,
+    request: queue::Request,
+}
+
+impl Kept {
+    fn put(self) -> Result<(), Refused> {
+        match self.place {
+            Some(place) => self.lane.put(place, self.request),
+            None => Ok(()),
+        }
     }
-    Ok(())
+}
+
+/// Commits requests to all exporters in which they have reservations. What may fail comes before what is promised:
+///
+/// 1. Queues on disk write theirs down. If one of the disks does not take it, the request is refused, and those that were
+///    written are forgotten.
+/// 2. Exporters that wait for their backends send, all at once. If one of them fails, the same.
+/// 3. The request is put into all queues at once, which fails only when the grace time of the shutdown is over.
+///
+/// The last step waits for nothing, so that a future which is dropped has the request in every queue or in none. A backend
+/// of the second step may have it by then; and a process that is killed between the first step and the last finds what was
+/// written when it starts again. Both are what *at least once* allows: the sender was not told, and sends it again.
+pub async fn commit_all(requests: Vec<(Reservation, Payload)>) -> Result<(), Refused> {
+    let (slow, queued): (Vec<_>, Vec<_>) =
+        requests.into_iter().partition(|(reservation, _)| reservation.waits_for_backend());
+    let mut kept = Vec::with_capacity(queued.len());
+    let (on_disk, in_memory): (Vec<_>, Vec<_>) =
+        queued.into_iter().partition(|(reservation, _)| reservation.is_on_disk());
+    kept.extend(
+        try_join_all(on_disk.into_iter().map(|(reservation, payload)| reservation.keep(payload))).await?,
+    );
+    try_join_all(slow.into_iter().map(|(reservation, payload)| reservation.deliver(payload))).await?;
+    for (Reservation { lane, place }, payload) in in_memory {
+        kept.push(Kept { lane, place, request: queue::Request::Memory(payload) });
+    }
+    kept.into_iter().try_for_each(Kept::put)
 }
 
 /// What was lost at the end of a shutdown.
@@ -236,10 +301,12 @@ pub struct Drained {
     pub logs: Amount,
     /// Of the metrics.
     pub metrics: Amount,
+    /// Items that were not delivered and are not lost: they are on disk.
+    pub kept: u64,
 }
 
 impl Drained {
-    /// The items of all signals.
+    /// The items of all signals that are lost.
     pub fn items(&self) -> u64 {
         [self.traces, self.logs, self.metrics].iter().fold(0, |sum, amount| sum.saturating_add(amount.items))
     }
@@ -306,6 +373,13 @@ impl Backend {
 /// `timeout` of an exporter: 0 means that an attempt may take for ever.
 fn per_attempt(timeout: Duration) -> Option<Duration> {
     (!timeout.is_zero()).then_some(timeout)
+}
+
+fn file_storage<'a>(config: &'a Config, id: &ComponentId) -> Result<&'a FileStorage, StartError> {
+    match config.extensions.get(id) {
+        Some(Extension::FileStorage(storage)) => Ok(storage),
+        _ => Err(StartError::NoStorage(id.clone())),
+    }
 }
 
 fn pipelines<'a>(

@@ -1,11 +1,15 @@
-//! The sending queue of one signal of an exporter: bounded, in order, in memory.
+//! The sending queue of one signal of an exporter: bounded, in order, in memory or on disk.
 //!
 //! Room is reserved first and taken up later, so that a request can be put into the queues of several exporters or into
 //! none. It is given back when the request has left: what is on its way, or waits for a retry, still counts. Requests are
 //! taken out in the order in which they were put in; with one worker they are also sent in that order, with more of them
 //! as many as there are workers may overtake each other.
+//!
+//! Of a request on disk only its place there is held, from before it is put in until a worker takes it. What is left when
+//! time is over stays on disk, and in the account; what is in memory is lost then.
 
 use super::batch::Pending;
+use super::disk::{AppendError, Restored, Store, Ticket};
 use super::rate::DrainRate;
 use crate::config::model::{ComponentId, QueueBatch, SendingQueue, Sizer};
 use crate::payload::{Payload, Refused};
@@ -27,6 +31,7 @@ pub struct Queue {
     max_workers: usize,
     batch: Option<QueueBatch>,
     account: Arc<ExporterMetrics>,
+    disk: Option<Arc<Store>>,
     room: Arc<Semaphore>,
     rate: DrainRate,
     state: Mutex<State>,
@@ -42,7 +47,16 @@ struct State {
     pending: Pending,
     waiting: VecDeque<Batch>,
     workers: usize,
-    lost: Amount,
+    left: Left,
+}
+
+/// What was not delivered when time was over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Given up.
+    pub lost: Amount,
+    /// On disk, for the next process.
+    pub kept: Amount,
 }
 
 /// From one to the next, never back.
@@ -61,18 +75,30 @@ pub type Batch = SmallVec<[Entry; 1]>;
 /// A request in the queue.
 #[derive(Debug)]
 pub struct Entry {
-    /// The request.
-    pub payload: Payload,
+    /// The request, or where it is.
+    pub request: Request,
     /// The room that it takes up.
     pub room: Room,
     /// Told what became of it.
     pub answer: Option<oneshot::Sender<Result<(), Undelivered>>>,
 }
 
+/// A request that can be put in.
+#[derive(Debug)]
+pub enum Request {
+    /// In memory.
+    Memory(Payload),
+    /// On disk.
+    Disk(Ticket),
+}
+
 impl Entry {
     /// What it is in the account.
     pub fn amount(&self) -> Amount {
-        Amount::request(self.payload.items, self.payload.message.len())
+        match &self.request {
+            Request::Memory(payload) => Amount::request(payload.items, payload.message.len()),
+            Request::Disk(ticket) => ticket.amount(),
+        }
     }
 }
 
@@ -118,16 +144,24 @@ pub struct Wanted {
 }
 
 impl Queue {
-    /// An empty queue that counts in `account`.
+    /// A queue that counts in `account`: an empty one in memory, or the one of `disk` with what is in it.
     pub fn new(
         exporter: ComponentId,
         config: &SendingQueue,
         batch: Option<QueueBatch>,
         account: Arc<ExporterMetrics>,
+        disk: Option<Restored>,
     ) -> Arc<Self> {
         let capacity = config.queue_size.min(Semaphore::MAX_PERMITS);
         account.set_queue_capacity(capacity, config.sizer);
-        Arc::new(Queue {
+        let (disk, tickets) = match disk {
+            Some(Restored { store, tickets }) => (Some(store), tickets),
+            None => (None, Vec::new()),
+        };
+        if disk.is_some() {
+            account.set_durable();
+        }
+        let queue = Arc::new(Queue {
             exporter,
             sizer: config.sizer,
             capacity,
@@ -135,11 +169,34 @@ impl Queue {
             max_workers: config.num_consumers.max(1),
             batch,
             account,
+            disk,
             room: Arc::new(Semaphore::new(capacity)),
             rate: DrainRate::new(Instant::now()),
             state: Mutex::default(),
             idle: Notify::new(),
-        })
+        });
+        queue.restore(tickets);
+        queue
+    }
+
+    /// Who has to be called for what was in the queue from the beginning.
+    pub fn begin(&self) -> Wanted {
+        let mut state = self.state.lock();
+        let flush = (!state.pending.is_empty()).then(|| state.pending.number());
+        Wanted { flush, ..self.wanted(&mut state) }
+    }
+
+    /// Brings a request to where the queue keeps it. Until it is put in, it is in no queue: dropped, it is forgotten.
+    pub async fn keep(&self, payload: Payload) -> Result<Request, AppendError> {
+        match &self.disk {
+            Some(disk) => Ok(Request::Disk(disk.write(payload).await?)),
+            None => Ok(Request::Memory(payload)),
+        }
+    }
+
+    /// Whether requests are kept on disk.
+    pub fn is_on_disk(&self) -> bool {
+        self.disk.is_some()
     }
 
     /// Sets room aside for the request. Only with `block_on_overflow` this waits for it.
@@ -214,15 +271,27 @@ impl Queue {
         }
     }
 
-    /// Takes nothing more at all and gives up what is in the queue.
+    /// Writes down how far the queue on disk has been sent. What is still in it stays there.
+    pub async fn write_down(&self) {
+        if let Some(disk) = &self.disk {
+            disk.close().await;
+        }
+    }
+
+    /// Takes nothing more at all, and gives up what is in the queue and not on disk.
     pub fn close(&self) {
         let mut state = self.state.lock();
         state.stage = Stage::Closed;
         let pending = state.pending.take();
         let left: Vec<Entry> = state.waiting.drain(..).chain(pending).flatten().collect();
         for entry in &left {
-            self.account.dropped_from_queue(DropReason::Shutdown, entry.amount());
-            state.lose(entry.amount());
+            match &entry.request {
+                Request::Memory(_) => {
+                    self.account.dropped_from_queue(DropReason::Shutdown, entry.amount());
+                    gain(&mut state.left.lost, entry.amount());
+                }
+                Request::Disk(_) => gain(&mut state.left.kept, entry.amount()),
+            }
         }
         drop(state);
         for answer in left.into_iter().filter_map(|entry| entry.answer) {
@@ -230,14 +299,24 @@ impl Queue {
         }
     }
 
-    /// Requests were given up because time was over.
-    pub fn lose(&self, amount: Amount) {
-        self.state.lock().lose(amount);
+    /// Time was over for requests on their way.
+    pub fn cut_off(&self, amount: Amount) {
+        let left = &mut self.state.lock().left;
+        match self.disk {
+            None => {
+                self.account.dropped(DropReason::Shutdown, amount);
+                gain(&mut left.lost, amount);
+            }
+            Some(_) => {
+                self.account.requeue(amount);
+                gain(&mut left.kept, amount);
+            }
+        }
     }
 
-    /// Everything that was given up because time was over.
-    pub fn lost(&self) -> Amount {
-        self.state.lock().lost
+    /// Everything that was not delivered when time was over.
+    pub fn left(&self) -> Left {
+        self.state.lock().left
     }
 
     /// A request has left: its room is free again.
@@ -256,7 +335,19 @@ impl Queue {
         self.batch.as_ref()
     }
 
-    fn put(&self, entry: Entry) -> Result<Wanted, Refused> {
+    /// What is more than the queue holds takes up all its room, and stays.
+    fn restore(&self, tickets: Vec<Ticket>) {
+        let mut state = self.state.lock();
+        for ticket in tickets {
+            let size = usize::try_from(ticket.amount().in_units_of(self.sizer)).unwrap_or(usize::MAX);
+            let permits = u32::try_from(size.min(self.room.available_permits())).unwrap_or(u32::MAX);
+            let Ok(permit) = self.room.clone().try_acquire_many_owned(permits) else { continue };
+            let entry = Entry { request: Request::Disk(ticket), room: Room { permit }, answer: None };
+            self.admit(&mut state, entry);
+        }
+    }
+
+    fn put(&self, mut entry: Entry) -> Result<Wanted, Refused> {
         let mut state = self.state.lock();
         state.reserved = state.reserved.saturating_sub(1);
         if state.stage == Stage::Closed {
@@ -264,17 +355,27 @@ impl Queue {
             return Err(Refused::ShuttingDown);
         }
         self.account.accept(entry.amount());
-        let State { stage, pending, waiting, .. } = &mut *state;
-        let mut flush = None;
+        if let Request::Disk(ticket) = &mut entry.request {
+            ticket.publish();
+        }
+        let flush = self.admit(&mut state, entry);
+        Ok(Wanted { flush, ..self.wanted(&mut state) })
+    }
+
+    /// Gives the number of a batch that has just begun to wait.
+    fn admit(&self, state: &mut State, entry: Entry) -> Option<u64> {
+        let State { stage, pending, waiting, .. } = state;
         match &self.batch {
             Some(limits) if *stage == Stage::Open => {
                 let was_empty = pending.is_empty();
                 waiting.extend(pending.add(entry, limits));
-                flush = (was_empty && !pending.is_empty()).then(|| pending.number());
+                (was_empty && !pending.is_empty()).then(|| pending.number())
             }
-            _ => waiting.push_back(SmallVec::from_buf([entry])),
+            _ => {
+                waiting.push_back(SmallVec::from_buf([entry]));
+                None
+            }
         }
-        Ok(Wanted { flush, ..self.wanted(&mut state) })
     }
 
     /// Engages as many workers as there is work for.
@@ -291,7 +392,11 @@ impl Queue {
     }
 
     fn size(&self, payload: &Payload) -> usize {
-        size(payload, self.sizer)
+        match self.sizer {
+            Sizer::Requests => 1,
+            Sizer::Items => payload.items,
+            Sizer::Bytes => payload.message.len(),
+        }
     }
 }
 
@@ -300,23 +405,23 @@ impl State {
         let is_empty = self.waiting.is_empty() && self.pending.is_empty();
         is_empty && self.workers == 0 && (self.reserved == 0 || self.stage == Stage::Closed)
     }
+}
 
-    fn lose(&mut self, amount: Amount) {
-        self.lost.requests = self.lost.requests.saturating_add(amount.requests);
-        self.lost.items = self.lost.items.saturating_add(amount.items);
-        self.lost.bytes = self.lost.bytes.saturating_add(amount.bytes);
-    }
+fn gain(sum: &mut Amount, amount: Amount) {
+    sum.requests = sum.requests.saturating_add(amount.requests);
+    sum.items = sum.items.saturating_add(amount.items);
+    sum.bytes = sum.bytes.saturating_add(amount.bytes);
 }
 
 impl Place {
     /// Puts the request in. It is refused only when the time of a shutdown is over.
     pub fn put(
         mut self,
-        payload: Payload,
+        request: Request,
         answer: Option<oneshot::Sender<Result<(), Undelivered>>>,
     ) -> Result<Wanted, Refused> {
         match self.room.take() {
-            Some(room) => self.queue.put(Entry { payload, room, answer }),
+            Some(room) => self.queue.put(Entry { request, room, answer }),
             None => Ok(Wanted::default()),
         }
     }
@@ -329,15 +434,6 @@ impl Drop for Place {
             state.reserved = state.reserved.saturating_sub(1);
             self.queue.tell_if_idle(&state);
         }
-    }
-}
-
-/// What a request takes up, in units of `sizer`.
-pub fn size(payload: &Payload, sizer: Sizer) -> usize {
-    match sizer {
-        Sizer::Requests => 1,
-        Sizer::Items => payload.items,
-        Sizer::Bytes => payload.message.len(),
     }
 }
 

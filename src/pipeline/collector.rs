@@ -83,7 +83,8 @@ impl Ended {
     /// The process ends before the queues are drained.
     pub(super) fn at_once(own: &Own) -> Self {
         let exporters = own.snapshot().exporters;
-        let undelivered = exporters.iter().map(|e| e.queued.items.saturating_add(e.in_flight.items));
+        let in_memory = exporters.iter().filter(|e| !e.is_durable);
+        let undelivered = in_memory.map(|e| e.queued.items.saturating_add(e.in_flight.items));
         Ended { lost: undelivered.sum() }
     }
 }
@@ -195,7 +196,12 @@ impl Collector {
         let drained = join_all(self.exporters.iter().map(|exporter| exporter.shutdown(deadline))).await;
         let lost = drained.iter().map(Drained::items).sum();
         match lost {
-            0 => tracing::info!("stopped: everything that was accepted has been delivered"),
+            0 => match drained.iter().map(|drained| drained.kept).sum::<u64>() {
+                0 => tracing::info!("stopped: everything that was accepted has been delivered"),
+                kept => {
+                    tracing::info!(kept, "stopped: items that could not be delivered in time are on disk")
+                }
+            },
             lost => tracing::error!(lost, "stopped: items that were accepted could not be delivered in time"),
         }
         // Probes and scrapes are answered to the very end.

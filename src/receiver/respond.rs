@@ -126,7 +126,9 @@ impl Error {
             Error::Disconnected => for_good(Code::Cancelled, StatusCode::BAD_REQUEST),
             Error::OverBudget | Error::Refused(Refused::ShuttingDown) => come_back(RETRY_SOON),
             Error::Refused(
-                Refused::QueueFull { retry_after, .. } | Refused::BackendUnavailable { retry_after, .. },
+                Refused::QueueFull { retry_after, .. }
+                | Refused::StorageUnavailable { retry_after, .. }
+                | Refused::BackendUnavailable { retry_after, .. },
             ) => come_back(*retry_after),
             Error::Refused(Refused::BackendRefused { .. }) => {
                 for_good(Code::Internal, StatusCode::INTERNAL_SERVER_ERROR)

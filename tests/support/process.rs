@@ -28,15 +28,32 @@ impl Collector {
     }
 
     pub fn start_with(processors: &str, exporters: &str, pipelines: &str, service: &str) -> Self {
+        Self::launch(processors, "", exporters, pipelines, service)
+    }
+
+    /// With queues on disk at `file_storage`, which is that extension's configuration.
+    pub fn start_stored(file_storage: &str, exporters: &str, pipelines: &str, service: &str) -> Self {
+        let extension = format!("file_storage: {file_storage}");
+        Self::launch("{refusal: }", &extension, exporters, pipelines, service)
+    }
+
+    fn launch(
+        processors: &str,
+        extension: &str,
+        exporters: &str,
+        pipelines: &str,
+        service: &str,
+    ) -> Self {
         let [grpc, http, metrics, health] = free_addresses();
         let (metrics_host, metrics_port) = metrics.split_once(':').unwrap();
+        let running = if extension.is_empty() { "" } else { ", file_storage" };
         let config = format!(
             "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '{grpc}'}}, http: {{endpoint: '{http}'}}}}}}}}
 processors: {processors}
-extensions: {{health_check: {{endpoint: '{health}'}}}}
+extensions: {{health_check: {{endpoint: '{health}'}}, {extension}}}
 exporters: {exporters}
 service:
-  extensions: [health_check]
+  extensions: [health_check{running}]
   telemetry: {{metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: '{metrics_host}', port: {metrics_port}}}}}}}}}]}}}}
   pipelines: {pipelines}
   {service}

@@ -253,6 +253,7 @@ impl Checker<'_> {
                 if storage.directory.as_os_str().is_empty() {
                     self.invalid(&path.key("directory"), "must not be empty");
                 }
+                self.at_least(1, storage.max_size, &path.key("max_size_mib"));
             }
             Extension::BearerTokenAuth(auth) => match (&auth.token, &auth.filename) {
                 (None, None) => self.invalid(path, "token or filename must be there"),

@@ -1,7 +1,7 @@
 //! `extensions`.
 
 use super::Secret;
-use crate::config::units::duration;
+use crate::config::units::{duration, mebibytes};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -49,6 +49,9 @@ pub struct FileStorage {
     pub timeout: Duration,
     /// Whether accepted data also survives a loss of power.
     pub fsync: bool,
+    /// What one queue may take on disk, in bytes.
+    #[serde(rename = "max_size_mib", with = "mebibytes")]
+    pub max_size: usize,
 }
 
 impl Default for FileStorage {
@@ -58,6 +61,7 @@ impl Default for FileStorage {
             create_directory: false,
             timeout: Duration::from_secs(1),
             fsync: false,
+            max_size: 1 << 30,
         }
     }
 }

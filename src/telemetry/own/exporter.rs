@@ -73,8 +73,10 @@ struct Account {
     dropped: [u64; DropReason::ALL.len()],
     send_failed: u64,
     enqueue_failed: u64,
+    quarantined_records: u64,
     queued: Amount,
     in_flight: Amount,
+    is_durable: bool,
     capacity: Option<(usize, Sizer)>,
 }
 
@@ -90,6 +92,11 @@ impl ExporterMetrics {
     /// How large the sending queue is, and in what unit; without a call there is no queue.
     pub fn set_queue_capacity(&self, capacity: usize, sizer: Sizer) {
         self.account.lock().capacity = Some((capacity, sizer));
+    }
+
+    /// What is in the queue or in flight is on disk, and outlives the process.
+    pub fn set_durable(&self) {
+        self.account.lock().is_durable = true;
     }
 
     /// Accepted: into the queue.
@@ -170,6 +177,13 @@ impl ExporterMetrics {
         account.enqueue_failed = account.enqueue_failed.saturating_add(items as u64);
     }
 
+    /// So many records of a queue on disk were damaged. Their items, as far as they are known, are dropped besides; this is
+    /// no transition.
+    pub fn quarantined(&self, records: u64) {
+        let mut account = self.account.lock();
+        account.quarantined_records = account.quarantined_records.saturating_add(records);
+    }
+
     /// The account at one moment; it balances.
     pub fn snapshot(&self) -> ExporterSnapshot {
         let account = *self.account.lock();
@@ -183,8 +197,10 @@ impl ExporterMetrics {
             dropped: account.dropped,
             send_failed: account.send_failed,
             enqueue_failed: account.enqueue_failed,
+            quarantined_records: account.quarantined_records,
             queued: account.queued,
             in_flight: account.in_flight,
+            is_durable: account.is_durable,
             queue: account.capacity.map(|(capacity, sizer)| QueueSnapshot {
                 size: account.queued.in_units_of(sizer),
                 capacity: capacity as u64,
@@ -223,10 +239,14 @@ pub struct ExporterSnapshot {
     pub send_failed: u64,
     /// Not accepted because the queue was full.
     pub enqueue_failed: u64,
+    /// Damaged records of a queue on disk. This counts records, not items.
+    pub quarantined_records: u64,
     /// In the queue.
     pub queued: Amount,
     /// On the way to the backend.
     pub in_flight: Amount,
+    /// Whether what is in the queue and in flight is on disk as well.
+    pub is_durable: bool,
     /// The queue in its own unit; none means that there is no queue.
     pub queue: Option<QueueSnapshot>,
 }

@@ -136,6 +136,12 @@ const fn item_gauge(name: &'static str, help: &'static str) -> Descriptor {
     Descriptor::gauge(name, Unit::Things("{item}"), help)
 }
 
+const QUARANTINED: Descriptor = Descriptor::counter(
+    "refusal_collector.exporter.quarantined_records",
+    Unit::Things("{record}"),
+    "Damaged records of a sending queue on disk; their bytes are kept in its quarantine.",
+);
+
 const BUDGET_USED: Descriptor = Descriptor::gauge(
     "refusal_collector.memory_budget.used",
     Unit::Bytes,
@@ -259,6 +265,11 @@ impl OwnSnapshot {
                 let labels = account_labels(name, exporter, reason.as_str());
                 out.counter(&labels, exporter.dropped_for(reason));
             }
+        }
+        out.sink.metric(&QUARANTINED);
+        for (exporter, name) in exporters() {
+            let labels = [("exporter", name.as_str()), ("data_type", exporter.signal.name())];
+            out.counter(&labels, exporter.quarantined_records);
         }
         out.sink.metric(&IN_FLIGHT_REQUESTS);
         for (exporter, name) in exporters() {

@@ -92,6 +92,11 @@ impl Own {
         *self.shared.budget.write() = Some(budget);
     }
 
+    /// The memory budget of requests, once it is known.
+    pub(crate) fn budget(&self) -> Option<Budget> {
+        self.shared.budget.read().clone()
+    }
+
     /// All accounts, in the order of their ids. Each account is consistent in itself.
     pub fn snapshot(&self) -> OwnSnapshot {
         let shared = &self.shared;
