@@ -115,10 +115,13 @@ impl Lane {
             tokio::spawn(self.clone().work(queue.clone()));
         }
         if let (Some(number), Some(limits)) = (wanted.flush, queue.batch()) {
-            let (lane, queue, timeout) = (self.clone(), queue.clone(), limits.flush_timeout);
+            // What waits keeps no exporter alive that nobody has any more, nor its files.
+            let (lane, queue, timeout) = (Arc::downgrade(self), Arc::downgrade(queue), limits.flush_timeout);
             tokio::spawn(async move {
                 sleep(timeout).await;
-                lane.engage(queue.flush(number));
+                if let (Some(lane), Some(queue)) = (lane.upgrade(), queue.upgrade()) {
+                    lane.engage(queue.flush(number));
+                }
             });
         }
     }

@@ -1,0 +1,138 @@
+//! The collector's own process, killed again and again under load: every span whose sender had its OK arrives.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/backend.rs"]
+mod backend;
+#[path = "support/exporters.rs"]
+mod exporters;
+#[path = "support/process.rs"]
+mod process;
+
+use backend::{Answer, Backend};
+use exporters::{span_names, spans};
+use process::Collector;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tonic::Code;
+
+const ROUNDS: u32 = 30;
+const SENDERS: usize = 4;
+const SPANS: u32 = 5;
+const PIPELINES: &str = "{traces: {receivers: [otlp], processors: [refusal], exporters: [otlp_grpc]}}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_acknowledged_span_arrives_though_the_process_is_killed_thirty_times() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = Backend::start().await;
+    let next = Arc::new(AtomicU32::new(0));
+    let mut acknowledged = BTreeSet::new();
+    for round in 0..ROUNDS {
+        // The backend takes requests in some rounds, slowly in others, and is away in a third of them.
+        backend.always(match round % 3 {
+            0 => Answer::Accept,
+            1 => Answer::Grpc(Code::Unavailable, "not now"),
+            _ => Answer::After(Duration::from_millis(5)),
+        });
+        let mut collector = start(directory.path(), &backend);
+        let senders: Vec<_> =
+            (0..SENDERS).map(|_| tokio::spawn(load(collector.http.clone(), next.clone()))).collect();
+        // From just after the start to a quarter of a second, in no order.
+        tokio::time::sleep(Duration::from_millis(u64::from(round * 7919 % 250))).await;
+        collector.signal("KILL");
+        collector.ended();
+        for sender in senders {
+            acknowledged.extend(sender.await.unwrap());
+        }
+    }
+    assert!(acknowledged.len() > 100 * ROUNDS as usize / 10, "{} spans are no load", acknowledged.len());
+
+    backend.always(Answer::Accept);
+    let mut collector = start(directory.path(), &backend);
+    collector.wait_until("everything is sent", |collector| {
+        let left = ["queued_items", "in_flight_items"];
+        left.iter().all(|name| collector.sum(&format!("refusal_collector_exporter_{name}"), &[]) == 0)
+    });
+    let count = |name: &str| collector.sum(&format!("refusal_collector_exporter_{name}_items_total"), &[]);
+    assert_eq!(
+        count("restored") + count("accepted"),
+        count("exported") + count("rejected") + count("dropped")
+    );
+    assert_eq!((count("rejected"), count("dropped")), (0, 0));
+    collector.signal("TERM");
+    assert_eq!(collector.ended().code(), Some(0));
+
+    let arrived: BTreeSet<String> =
+        backend.accepted().iter().flat_map(|request| span_names(&request.message())).collect();
+    let lost: Vec<_> = acknowledged.difference(&arrived).collect();
+    assert!(lost.is_empty(), "{} of {} are lost: {lost:?}", lost.len(), acknowledged.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn told_to_stop_with_the_backend_down_it_keeps_the_rest_and_ends_with_0() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = Backend::start().await;
+    backend.always(Answer::Grpc(Code::Unavailable, "not now"));
+    let mut collector = start(directory.path(), &backend);
+    let mut stream = TcpStream::connect(&collector.http).await.unwrap();
+    assert!(post(&mut stream, 0).await);
+    collector.signal("TERM");
+    let status = collector.ended();
+    assert_eq!(status.code(), Some(0), "{}", collector.log());
+    assert!(collector.log().contains("stays on disk"), "{}", collector.log());
+    backend.always(Answer::Accept);
+    let mut collector = start(directory.path(), &backend);
+    collector.wait_until("the rest is sent", |collector| {
+        collector.sum("refusal_collector_exporter_restored_items_total", &[]) == u64::from(SPANS)
+            && collector.sum("refusal_collector_exporter_exported_items_total", &[]) == u64::from(SPANS)
+    });
+}
+
+fn start(directory: &Path, backend: &Backend) -> Collector {
+    let extension = format!("file_storage: {{directory: '{}'}}", directory.display());
+    let exporter = format!(
+        "{{otlp_grpc: {{endpoint: 'http://{}', sending_queue: {{storage: file_storage, queue_size: 100000}},
+            retry_on_failure: {{initial_interval: 10ms, max_interval: 50ms}}}}}}",
+        backend.address
+    );
+    Collector::start_with(&extension, &exporter, PIPELINES, "shutdown_timeout: 300ms")
+}
+
+/// Sends requests one after the other until nobody is there any more; gives the names of the spans that were acknowledged.
+async fn load(address: String, next: Arc<AtomicU32>) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    let Ok(mut stream) = TcpStream::connect(address).await else { return acknowledged };
+    loop {
+        let first = next.fetch_add(SPANS, Ordering::Relaxed);
+        if !post(&mut stream, first).await {
+            return acknowledged;
+        }
+        acknowledged.extend((first..first + SPANS).map(|n| format!("item {n}")));
+    }
+}
+
+/// Whether the request was answered with 200.
+async fn post(stream: &mut TcpStream, first: u32) -> bool {
+    let body = spans(first..first + SPANS).message.protobuf();
+    let head = format!(
+        "POST /v1/traces HTTP/1.1\r\nhost: collector\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    if stream.write_all(&[head.as_bytes(), &body].concat()).await.is_err() {
+        return false;
+    }
+    let mut answer = Vec::new();
+    // An empty export response has no bytes: the answer ends with its head.
+    while !answer.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => answer.push(byte),
+            Err(_) => return false,
+        }
+    }
+    answer.starts_with(b"HTTP/1.1 200")
+}
