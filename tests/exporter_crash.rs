@@ -50,7 +50,7 @@ async fn every_acknowledged_span_arrives_though_the_process_is_killed_thirty_tim
             acknowledged.extend(sender.await.unwrap());
         }
     }
-    assert!(acknowledged.len() > 100 * ROUNDS as usize / 10, "{} spans are no load", acknowledged.len());
+    assert!(acknowledged.len() > 300, "{} spans are no load", acknowledged.len());
 
     backend.always(Answer::Accept);
     let mut collector = start(directory.path(), &backend);
