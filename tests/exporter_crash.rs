@@ -94,13 +94,13 @@ async fn told_to_stop_with_the_backend_down_it_keeps_the_rest_and_ends_with_0() 
 }
 
 fn start(directory: &Path, backend: &Backend) -> Collector {
-    let extension = format!("file_storage: {{directory: '{}'}}", directory.display());
+    let storage = format!("{{directory: '{}'}}", directory.display());
     let exporter = format!(
         "{{otlp_grpc: {{endpoint: 'http://{}', sending_queue: {{storage: file_storage, queue_size: 100000}},
             retry_on_failure: {{initial_interval: 10ms, max_interval: 50ms}}}}}}",
         backend.address
     );
-    Collector::start_with(&extension, &exporter, PIPELINES, "shutdown_timeout: 300ms")
+    Collector::start_stored(&storage, &exporter, PIPELINES, "shutdown_timeout: 300ms")
 }
 
 /// Sends requests one after the other until nobody is there any more; gives the names of the spans that were acknowledged.

@@ -37,13 +37,7 @@ impl Collector {
         Self::launch("{refusal: }", &extension, exporters, pipelines, service)
     }
 
-    fn launch(
-        processors: &str,
-        extension: &str,
-        exporters: &str,
-        pipelines: &str,
-        service: &str,
-    ) -> Self {
+    fn launch(processors: &str, extension: &str, exporters: &str, pipelines: &str, service: &str) -> Self {
         let [grpc, http, metrics, health] = free_addresses();
         let (metrics_host, metrics_port) = metrics.split_once(':').unwrap();
         let running = if extension.is_empty() { "" } else { ", file_storage" };
