@@ -3,7 +3,6 @@
 use super::log::{AppendError, Limits, Log, Position, ReadError};
 use super::quarantine::Damage;
 use super::record::{self, Header};
-use super::*;
 use crate::otlp::Signal;
 use crate::payload::{Message, Payload, Permit};
 use std::fs::{self, OpenOptions};
