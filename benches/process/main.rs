@@ -1,6 +1,6 @@
 //! What this collector costs as a whole process, beside the same server code forwarding the same bytes untouched:
 //!
-//!     cargo bench --bench process
+//!     cargo bench --profile release --bench process
 //!
 //! For each load it starts the collector afresh, warms it up, sends the load over loopback by gRPC and waits until the
 //! backend has counted every span. CPU is user and system time of the collector's process alone; the rows of one

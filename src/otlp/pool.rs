@@ -19,7 +19,7 @@ pub(super) static POOL: Pool = Pool::new();
 /// How many idle buffers are kept.
 const MAX_IDLE: usize = 4;
 /// How many bytes all idle buffers may have together. Larger buffers go back to the allocator.
-const MAX_IDLE_BYTES: usize = 8 << 20;
+const MAX_IDLE_BYTES: usize = 16 << 20;
 /// Smaller buffers are the allocator's daily work and need no pool.
 const SMALLEST: usize = 32 << 10;
 
