@@ -9,15 +9,24 @@ use std::path::Path;
 const NAME: &str = "cursor";
 const TEMPORARY: &str = "cursor.new";
 const MAGIC: [u8; 8] = *b"RCQCUR\0\x01";
-const SUMMED: usize = 16;
+const SUMMED: usize = 24;
+
+/// What the file says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// Everything below this has left.
+    pub left: u64,
+    /// Everything from here on was free when this was written.
+    pub free: u64,
+}
 
 /// What was found on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// Nothing.
     Nothing,
-    /// A number.
-    Cursor(u64),
+    /// A cursor.
+    Cursor(Cursor),
     /// Something else.
     Damaged,
 }
@@ -38,7 +47,7 @@ pub fn set_aside(directory: &Path, into: &Path) -> io::Result<()> {
 }
 
 /// Replaces the cursor in `directory`, as a whole or not at all.
-pub fn write(directory: &Path, cursor: u64, fsync: bool) -> io::Result<()> {
+pub fn write(directory: &Path, cursor: Cursor, fsync: bool) -> io::Result<()> {
     let temporary = directory.join(TEMPORARY);
     let mut file = File::create(&temporary)?;
     file.write_all(&encode(cursor))?;
@@ -48,19 +57,20 @@ pub fn write(directory: &Path, cursor: u64, fsync: bool) -> io::Result<()> {
     fs::rename(&temporary, directory.join(NAME))
 }
 
-fn encode(cursor: u64) -> Vec<u8> {
+fn encode(cursor: Cursor) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
-    bytes.put_u64_le(cursor);
+    bytes.put_u64_le(cursor.left);
+    bytes.put_u64_le(cursor.free);
     let checksum = crc32c::crc32c(&bytes);
     bytes.put_u32_le(checksum);
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<u64> {
+fn decode(bytes: &[u8]) -> Option<Cursor> {
     let (summed, mut checksum) = bytes.split_at_checked(SUMMED)?;
-    let mut cursor = summed.strip_prefix(&MAGIC)?;
+    let mut numbers = summed.strip_prefix(&MAGIC)?;
     let is_sound = checksum.len() == 4 && checksum.get_u32_le() == crc32c::crc32c(summed);
-    is_sound.then(|| cursor.get_u64_le())
+    is_sound.then(|| Cursor { left: numbers.get_u64_le(), free: numbers.get_u64_le() })
 }
 
 /// Which records have left, from the first on that has not.
@@ -139,9 +149,10 @@ mod tests {
     fn a_cursor_is_read_as_it_was_written_and_damage_is_noticed() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(read(directory.path()).unwrap(), Found::Nothing);
-        write(directory.path(), 77, true).unwrap();
-        assert_eq!(read(directory.path()).unwrap(), Found::Cursor(77));
-        let bytes = encode(77);
+        let cursor = Cursor { left: 77, free: 99 };
+        write(directory.path(), cursor, true).unwrap();
+        assert_eq!(read(directory.path()).unwrap(), Found::Cursor(cursor));
+        let bytes = encode(cursor);
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;

@@ -1,6 +1,6 @@
 //! The segments of a queue: appended to at one end, removed at the other. Everything here blocks on the disk.
 
-use super::cursor::{self, Window};
+use super::cursor::{self, Cursor, Window};
 use super::lock::{Lock, OpenError};
 use super::quarantine::{self, Damage};
 use super::record::{self, Header};
@@ -49,7 +49,7 @@ struct Active {
 struct Ledger {
     segments: BTreeMap<u64, Segment>,
     window: Window,
-    written_cursor: Option<u64>,
+    written_cursor: Option<Cursor>,
 }
 
 /// A file of records.
@@ -212,7 +212,7 @@ impl Log {
     fn write_cursor(&self) -> io::Result<()> {
         let (cursor, written) = {
             let ledger = self.ledger.lock();
-            (ledger.window.cursor(), ledger.written_cursor)
+            (Cursor { left: ledger.window.cursor(), free: ledger.window.next() }, ledger.written_cursor)
         };
         if written != Some(cursor) {
             cursor::write(&self.directory, cursor, self.limits.fsync)?;

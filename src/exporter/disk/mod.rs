@@ -27,7 +27,8 @@
 //! | 32 | 1 | 0 uncompressed, 1 gzip, 2 zstd |
 //! | 33 | 7 | zero |
 //!
-//! The **cursor** is `RCQCUR`, a zero, the version 1, the sequence number (8 bytes) and the checksum of these 16 bytes. It is
+//! The **cursor** is `RCQCUR`, a zero, the version 1, the number below which everything has left, the number from which on
+//! all are free (8 bytes each), and the checksum of these 24 bytes. It is
 //! replaced by a rename, at most every 100 milliseconds and at the end.
 //!
 //! # Invariants

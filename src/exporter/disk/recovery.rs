@@ -1,6 +1,6 @@
 //! What an earlier process left: reads the segments of a queue and sets aside what cannot be understood.
 
-use super::cursor::{self, Found};
+use super::cursor::{self, Cursor, Found};
 use super::lock::OpenError;
 use super::log::{Position, Segment};
 use super::quarantine::{self, Damage};
@@ -29,7 +29,7 @@ pub struct Recovered {
 /// Reads the queue in `directory`, which is locked.
 pub fn recover(directory: &Path) -> Result<Recovered, OpenError> {
     let mut recovered = Recovered::default();
-    let cursor = recovered.cursor(directory)?;
+    let Cursor { left: cursor, free } = recovered.cursor(directory)?;
     let mut next = 0;
     for (first, path) in segments(directory).map_err(OpenError::at(directory))? {
         let failed = || OpenError::at(&path);
@@ -41,7 +41,7 @@ pub fn recover(directory: &Path) -> Result<Recovered, OpenError> {
         next = scan.next;
         recovered.segments.insert(first, Segment { path, len: scan.len, live: scan.live });
     }
-    recovered.next = next.max(cursor);
+    recovered.next = next.max(cursor).max(free);
     Ok(recovered)
 }
 
@@ -64,9 +64,9 @@ fn segments(directory: &Path) -> io::Result<BTreeMap<u64, PathBuf>> {
 }
 
 impl Recovered {
-    fn cursor(&mut self, directory: &Path) -> Result<u64, OpenError> {
+    fn cursor(&mut self, directory: &Path) -> Result<Cursor, OpenError> {
         match cursor::read(directory).map_err(OpenError::at(directory))? {
-            Found::Nothing => Ok(0),
+            Found::Nothing => Ok(Cursor::default()),
             Found::Cursor(cursor) => Ok(cursor),
             Found::Damaged => {
                 let kept = directory.join("quarantine").join("cursor.damaged");
@@ -82,7 +82,7 @@ impl Recovered {
                     is_known: false,
                     error,
                 });
-                Ok(0)
+                Ok(Cursor::default())
             }
         }
     }

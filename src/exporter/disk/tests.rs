@@ -1,5 +1,6 @@
 //! The rules of recovery, the bound, and what happens when the disk does not take a record.
 
+use super::cursor::Cursor;
 use super::log::{AppendError, Limits, Log, Position, ReadError};
 use super::quarantine::Damage;
 use super::record::{self, Header};
@@ -208,7 +209,7 @@ fn rule_6_segments_without_anything_to_send_are_removed_and_foreign_files_are_le
     fs::write(directory.path().join("1.segment"), "mine").unwrap();
     fs::write(directory.path().join("notes"), "mine").unwrap();
     // As after a kill: the cursor is written, but no segment is removed.
-    super::cursor::write(directory.path(), 9, false).unwrap();
+    super::cursor::write(directory.path(), Cursor { left: 9, free: 10 }, false).unwrap();
     assert_eq!(segments(directory.path()).len(), 6);
     drop(queue);
     let queue = open(directory.path(), LIMITS);
