@@ -58,8 +58,10 @@ pub struct Cap {
     limit: usize,
     placeholder: Label,
     other: Label,
-    known: RwLock<HashMap<Box<str>, Label, ahash::RandomState>>,
+    known: RwLock<Known>,
 }
+
+type Known = HashMap<Box<str>, Label, ahash::RandomState>;
 
 impl Cap {
     /// Lets in `limit` different values; `placeholder` stands for the empty one and needs no room.
@@ -78,19 +80,26 @@ impl Cap {
         if text.is_empty() || text == self.placeholder.as_str() {
             return self.placeholder.clone();
         }
-        if let Some(label) = self.known.read().get(text.as_ref()) {
-            return label.clone();
+        if let Some(label) = self.settled(&self.known.read(), &text) {
+            return label;
         }
         let mut known = self.known.write();
-        if let Some(label) = known.get(text.as_ref()) {
-            return label.clone();
-        }
-        if known.len() >= self.limit || text == OTHER {
-            return self.other.clone();
+        // Another thread may have been quicker.
+        if let Some(label) = self.settled(&known, &text) {
+            return label;
         }
         let label = Label::new(&text);
         known.insert(Box::from(text.as_ref()), label.clone());
         label
+    }
+
+    /// The label of `text`, unless it is new and there is room for it.
+    fn settled(&self, known: &Known, text: &str) -> Option<Label> {
+        if let Some(label) = known.get(text) {
+            return Some(label.clone());
+        }
+        let is_other = known.len() >= self.limit || text == OTHER;
+        is_other.then(|| self.other.clone())
     }
 
     /// The label of everything beyond the cap.

@@ -124,6 +124,7 @@ impl Tally {
             keys: Keys::new(identity, &self.hash),
             is_span: identity.is_span,
             leaf: identity.leaf,
+            has_model: !observation.model.is_empty(),
             ending: ending_code(observation),
             richness: richness(observation),
             content: of_group.hash,
@@ -142,6 +143,11 @@ impl Tally {
 
     pub(super) fn groups(&self) -> &[Group] {
         &self.groups
+    }
+
+    pub(super) fn group_and_source(&self, detail: &Detail) -> Option<(&Group, &Source)> {
+        let group = self.groups.get(detail.group as usize)?;
+        Some((group, self.sources.get(group.source as usize)?))
     }
 
     fn source(&mut self, observation: &Observation<'_>) -> u32 {

@@ -23,7 +23,7 @@ use crate::telemetry::label::{Cap, Label};
 use crate::telemetry::metric::{Descriptor, Exemplar, Point, Sink, Unit, Value};
 use crate::telemetry::seen::{Seen, cluster};
 use crate::telemetry::series::{Family, Series, SeriesBudget};
-use crate::telemetry::tally::{Count, Detail, Ending, Group, Source, Tally};
+use crate::telemetry::tally::{Count, Detail, Ending, Source, Tally};
 use labels::{
     BlindLabels, DiscardedLabels, Fold, Free, MissingLabels, Others, Place, RecoveryLabels, RefusalSeries,
     ResponseLabels, TokenType, UnknownLabels,
@@ -168,51 +168,58 @@ impl Responses {
     fn commit_at(&self, tally: Tally, now: SystemTime) {
         let mut counts: Vec<(Count, Option<&Detail>)> =
             tally.groups().iter().map(|group| (group.unidentified, None)).collect();
+        // Responses whose place another sighting tells: rare, and counted one by one.
+        let mut described_by_another = Vec::new();
         let clusters = cluster(&tally.sightings);
         let mut new = 0;
-        self.seen.lock().admit(&tally.sightings, &clusters, |index| {
+        self.seen.lock().admit(&tally.sightings, &clusters, |response| {
             new += 1;
-            let Some(detail) = tally.details.get(index) else { return };
-            if let Some((count, newest)) = counts.get_mut(detail.group as usize) {
+            let Some(detail) = tally.details.get(response.richest) else { return };
+            if response.described != response.richest {
+                described_by_another.push((detail, response.described));
+            } else if let Some((count, newest)) = counts.get_mut(detail.group as usize) {
                 count.add(detail.count);
                 *newest = if detail.has_trace() { Some(detail) } else { *newest };
             }
         });
         self.repeated.fetch_add((tally.sightings.len() - new) as u64, Relaxed);
-        let mut labels = None;
-        for (group, (count, newest)) in tally.groups().iter().zip(counts) {
+
+        let mut last: Option<(u32, Place)> = None;
+        for (group, (count, trace)) in tally.groups().iter().zip(counts) {
             if count.responses == 0 {
                 continue;
             }
             let Some(source) = tally.sources().get(group.source as usize) else { continue };
-            let of_source = match labels.take() {
-                Some((known, of_source)) if known == group.source => of_source,
-                _ => self.labels(source),
+            let place = match last.take() {
+                Some((known, place)) if known == group.source => place,
+                _ => self.place(source),
             };
-            let event = Event { count, trace: newest, now };
-            self.count(&of_source, group, &event);
-            labels = Some((group.source, of_source));
+            self.count(&place, source, &group.ending, &Event { count, trace, now });
+            last = Some((group.source, place));
+        }
+        for (detail, described) in described_by_another {
+            let Some((group, source)) = tally.group_and_source(detail) else { continue };
+            let describing = tally.details.get(described).and_then(|detail| tally.group_and_source(detail));
+            let place = self.place(describing.map_or(source, |(_, source)| source));
+            let trace = Some(detail).filter(|detail| detail.has_trace());
+            self.count(&place, source, &group.ending, &Event { count: detail.count, trace, now });
         }
     }
 
-    fn labels(&self, source: &Source) -> SourceLabels {
-        let [provider, model, workload, instrumentation] = source.labels();
-        SourceLabels {
-            place: Place {
-                provider: self.providers.label(provider),
-                model: self.models.label(model),
-                workload: self.workloads.label(workload),
-            },
-            instrumentation: self.instrumentations.label(instrumentation),
-            is_blind: source.is_blind,
+    fn place(&self, source: &Source) -> Place {
+        let [provider, model, workload, _] = source.labels();
+        Place {
+            provider: self.providers.label(provider),
+            model: self.models.label(model),
+            workload: self.workloads.label(workload),
         }
     }
 
-    fn count(&self, of_source: &SourceLabels, group: &Group, event: &Event<'_>) {
+    /// Counts responses that share all labels: those of `place`, and of `source` who told of them.
+    fn count(&self, place: &Place, source: &Source, ending: &Ending, event: &Event<'_>) {
         let mut folded = Folded::default();
-        let Ending { class, value, refusal, recovered } = &group.ending;
+        let Ending { class, value, refusal, recovered } = ending;
         let responses = event.count.responses;
-        let SourceLabels { place, instrumentation, is_blind } = of_source;
         folded.note(Free::Provider, place.provider == *self.providers.other());
         folded.note(Free::Model, place.model == *self.models.other());
         folded.note(Free::Workload, place.workload == *self.workloads.other());
@@ -237,7 +244,8 @@ impl Responses {
         }
         if let Some(category) = *recovered {
             let labels = RecoveryLabels { place: place.clone(), category };
-            event.add(&self.series(&self.recoveries, labels, event, &mut folded).0, |count| count.responses);
+            let (series, _) = self.series(&self.recoveries, labels, event, &mut folded);
+            event.add(&series, |count| count.responses);
         }
         let Place { provider, workload, .. } = place;
         if *class == Class::Unknown {
@@ -250,16 +258,20 @@ impl Responses {
             let (series, _) = self.series(&self.unknown_last_seen, labels, event, &mut folded);
             series.raise(event.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
         }
-        if *class == Class::Missing || *is_blind {
-            folded.note(Free::Instrumentation, instrumentation == self.instrumentations.other());
-        }
-        if *class == Class::Missing {
-            let labels = MissingLabels { provider, workload, instrumentation: instrumentation.clone() };
-            event.add(&self.series(&self.missing, labels, event, &mut folded).0, |count| count.responses);
-        }
-        if *is_blind {
-            let labels = BlindLabels { instrumentation: instrumentation.clone() };
-            event.add(&self.series(&self.blind, labels, event, &mut folded).0, |count| count.responses);
+        if *class == Class::Missing || source.is_blind {
+            let [.., instrumentation] = source.labels();
+            let instrumentation = self.instrumentations.label(instrumentation);
+            folded.note(Free::Instrumentation, instrumentation == *self.instrumentations.other());
+            if source.is_blind {
+                let labels = BlindLabels { instrumentation: instrumentation.clone() };
+                let (series, _) = self.series(&self.blind, labels, event, &mut folded);
+                event.add(&series, |count| count.responses);
+            }
+            if *class == Class::Missing {
+                let labels = MissingLabels { provider, workload, instrumentation };
+                let (series, _) = self.series(&self.missing, labels, event, &mut folded);
+                event.add(&series, |count| count.responses);
+            }
         }
         for (overflow, is_folded) in self.overflow.iter().zip(folded.0) {
             if is_folded {
@@ -340,13 +352,6 @@ impl Responses {
             });
         }
     }
-}
-
-/// The labels of a [`Source`], as its caps let them in.
-struct SourceLabels {
-    place: Place,
-    instrumentation: Label,
-    is_blind: bool,
 }
 
 /// Responses of one group, and the trace of the newest.

@@ -295,6 +295,15 @@ fn each_free_label_has_its_own_cap_and_overflow_count() {
 }
 
 #[test]
+fn instrumentations_that_are_no_label_take_no_room_from_those_that_are() {
+    let responses = Responses::new(LabelLimits { instrumentations: 1, ..limits() });
+    count(&responses, [Observation { instrumentation: "faithful", ..observation() }]);
+    count(&responses, [Observation { instrumentation: "lossy", class: Class::Missing, ..observation() }]);
+    let points = points(&responses);
+    assert!(points.moved("llm.stop_reason.missing")[0].0.ends_with("llm.instrumentation=lossy"));
+}
+
+#[test]
 fn the_series_budget_gives_up_the_model_first_then_the_workload() {
     let responses = Responses::new(LabelLimits { series: 80, ..limits() });
     let with = |model, workload| Observation { model, workload, ..observation() };
@@ -417,6 +426,31 @@ fn a_retried_request_counts_once_whatever_thread_brings_it() {
     let points = points(&responses);
     assert_eq!(points.sum("llm.responses"), 200);
     assert_eq!(points.sum("refusal_collector.repeated_sightings"), 200 * 19);
+}
+
+#[test]
+fn a_refusal_that_a_raw_request_tells_of_has_the_model_of_the_span_above() {
+    let responses = Responses::new(limits());
+    let identity = |span_id, parent_span_id| Identity {
+        trace_id: &[7; 16],
+        span_id,
+        parent_span_id,
+        ..observation().identity
+    };
+    let above = Observation { identity: identity(&[1; 8], &[]), ..observation() };
+    let raw = Observation {
+        provider: "litellm",
+        model: "",
+        instrumentation: "litellm",
+        identity: identity(&[2; 8], &[1; 8]),
+        ..refused(Category::Cyber)
+    };
+    count(&responses, [raw, above]);
+    let points = points(&responses);
+    assert_eq!((points.sum("llm.responses"), points.sum("llm.refusals")), (1, 1));
+    let (labels, _) = points.moved("llm.refusals")[0];
+    assert!(labels.starts_with("gen_ai.provider.name=anthropic,gen_ai.request.model=claude-opus-4-5,"));
+    assert_eq!(points.exemplars.values().next().unwrap().span_id, [2; 8]);
 }
 
 #[test]

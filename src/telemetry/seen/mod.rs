@@ -23,7 +23,8 @@
 //!
 //! The richest sighting is the one that counts: a refusal with a category before one without, a refusal before any
 //! other ending, an unknown reason before a known one, any reason before an error without one, that before a missing
-//! one, a recovered decline before none, a faithful emitter before a blind one, a call before an agent.
+//! one, a recovered decline before none, a faithful emitter before a blind one, a call before an agent. Where the richest
+//! does not tell the model, provider, model and workload are those of the richest that does.
 //!
 //! # Across requests
 //!
@@ -64,6 +65,8 @@ pub struct Sighting {
     pub is_span: bool,
     /// Whether it is one call to a model, else an agent's or framework's span around such calls.
     pub leaf: bool,
+    /// Whether it tells the model.
+    pub has_model: bool,
     /// Equal for sightings that tell the same ending.
     pub ending: u16,
     /// How much it tells; of several sightings the richest counts.
@@ -140,6 +143,15 @@ impl Keys {
     }
 }
 
+/// A response that counts, by indices of its sightings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Tells how it ended.
+    pub richest: usize,
+    /// Tells where it comes from and who asked for it.
+    pub described: usize,
+}
+
 /// The responses that were counted, of the whole process.
 #[derive(Debug)]
 pub struct Seen {
@@ -155,9 +167,9 @@ impl Seen {
         Seen { table: Table::default(), window: window.max(1), young: 0 }
     }
 
-    /// Takes the sightings of one request, grouped by [`cluster`], and calls `count` with the index of the sighting
-    /// that counts for each response that was not counted before.
-    pub fn admit(&mut self, sightings: &[Sighting], clusters: &Clusters, mut count: impl FnMut(usize)) {
+    /// Takes the sightings of one request, grouped by [`cluster`], and calls `count` for each response that was not
+    /// counted before.
+    pub fn admit(&mut self, sightings: &[Sighting], clusters: &Clusters, mut count: impl FnMut(Counted)) {
         if self.young >= self.window {
             self.table.rotate();
             self.young = 0;
@@ -173,7 +185,7 @@ impl Seen {
         for (response, standing) in responses().zip(standings) {
             let is_new = standing == Standing::New;
             if is_new {
-                count(response.richest() as usize);
+                count(response.counted());
             }
             self.remember(&response, is_new);
         }

@@ -2,7 +2,7 @@
 
 use super::cluster::Clusters;
 use super::table::Flags;
-use super::{Sighting, Weight};
+use super::{Counted, Sighting, Weight};
 
 /// Flags of a response id.
 pub mod response {
@@ -158,16 +158,22 @@ impl<'a> Response<'a> {
         self.has_leaf
     }
 
-    /// The sighting that counts.
-    pub fn richest(&self) -> u32 {
-        let [only] = self.members else {
-            let weight = |index: &u32| self.sightings.get(*index as usize).map(Sighting::weight);
-            return self.members.iter().copied().max_by_key(weight).unwrap_or_default();
+    /// The sightings that count.
+    pub fn counted(&self) -> Counted {
+        if let [only] = self.members {
+            return Counted { richest: *only as usize, described: *only as usize };
+        }
+        let sightings = || {
+            let sighting = |index: &u32| Some((*index as usize, self.sightings.get(*index as usize)?));
+            self.members.iter().filter_map(sighting)
         };
-        *only
+        let richest = sightings().max_by_key(|(_, sighting)| sighting.weight());
+        let described = sightings().max_by_key(|(_, sighting)| (sighting.has_model, sighting.weight()));
+        let index = |found: Option<(usize, _)>| found.map_or(0, |(index, _)| index);
+        Counted { richest: index(richest), described: index(described) }
     }
 
-    /// The weight of the sighting that counts.
+    /// The weight of the richest sighting.
     pub fn weight(&self) -> Weight {
         self.members().map(|member| member.sighting.weight()).max().unwrap_or_default()
     }

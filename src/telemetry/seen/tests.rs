@@ -11,6 +11,7 @@ struct Item {
     parent: u8,
     is_span: bool,
     leaf: bool,
+    has_model: bool,
     ending: u16,
     richness: u32,
 }
@@ -29,6 +30,7 @@ fn call(trace: u8, span: u8) -> Item {
         parent: 0,
         is_span: true,
         leaf: true,
+        has_model: true,
         ending: ORDINARY,
         richness: 1,
     }
@@ -78,6 +80,7 @@ impl Item {
             keys: Keys::new(&identity, &hash()),
             is_span: self.is_span,
             leaf: self.leaf,
+            has_model: self.has_model,
             ending: self.ending,
             richness: self.richness,
             content: u64::from(self.ending) * 100 + u64::from(self.richness),
@@ -98,7 +101,7 @@ impl Seen {
     fn counted(&mut self, items: &[Item]) -> Vec<usize> {
         let sightings: Vec<Sighting> = items.iter().map(|item| item.sighting()).collect();
         let mut counted = Vec::new();
-        self.admit(&sightings, &cluster(&sightings), |index| counted.push(index));
+        self.admit(&sightings, &cluster(&sightings), |response| counted.push(response.richest));
         counted.sort_unstable();
         counted
     }
@@ -304,6 +307,23 @@ fn within_a_request_the_richest_sighting_counts() {
 }
 
 #[test]
+fn where_the_richest_does_not_tell_the_model_another_sighting_does() {
+    let outer = call(1, 1).ended(ORDINARY, 1);
+    let raw = Item { has_model: false, ..call(1, 2).under(1).ended(REFUSED, 9) };
+    let agent = agent(1, 3).ended(ORDINARY, 0);
+    for (items, expected) in [
+        (vec![outer, raw, agent], Counted { richest: 1, described: 0 }),
+        (vec![raw, agent, outer], Counted { richest: 0, described: 2 }),
+        (vec![raw], Counted { richest: 0, described: 0 }),
+    ] {
+        let sightings: Vec<Sighting> = items.into_iter().map(Item::sighting).collect();
+        let mut counted = Vec::new();
+        seen().admit(&sightings, &cluster(&sightings), |response| counted.push(response));
+        assert_eq!(counted, [expected]);
+    }
+}
+
+#[test]
 fn across_requests_the_first_sighting_counts() {
     let mut seen = seen();
     assert_eq!(seen.counted(&[call(1, 1).response(1).ended(ORDINARY, 1)]), [0]);
@@ -401,7 +421,8 @@ fn any_item() -> impl Strategy<Value = Item> {
     (ids, place, kind).prop_map(
         |((response, request), (trace, span, parent), (is_span, leaf, ending, richness))| {
             let parent = if is_span { parent } else { 0 };
-            Item { response, request, trace, span, parent, is_span, leaf, ending, richness }
+            let has_model = true;
+            Item { response, request, trace, span, parent, is_span, leaf, has_model, ending, richness }
         },
     )
 }
