@@ -6,10 +6,10 @@ use super::quote::without_quotations;
 use crate::config::model::ComponentId;
 use crate::otlp::Signal;
 use crate::payload::Payload;
+use crate::telemetry::logs::Gate;
 use crate::telemetry::own::{Amount, DropReason, RejectReason};
-use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The log of one exporter's signal. Of each kind of event one line is written in ten seconds; it says how many items the
 /// lines left out would have told of.
@@ -34,11 +34,11 @@ impl Log {
             signal,
             backend,
             is_failing: AtomicBool::new(false),
-            retrying: Gate::default(),
-            partial: Gate::default(),
-            rejected: Gate::default(),
-            dropped: Gate::default(),
-            not_stored: Gate::default(),
+            retrying: Gate::new(PERIOD),
+            partial: Gate::new(PERIOD),
+            rejected: Gate::new(PERIOD),
+            dropped: Gate::new(PERIOD),
+            not_stored: Gate::new(PERIOD),
         }
     }
 
@@ -140,38 +140,5 @@ pub fn shown(failure: &Failure, payload: &Payload) -> String {
     without_quotations(&failure.to_string(), payload.message.as_slice())
 }
 
-/// Lets one event through in ten seconds and adds up the others.
-#[derive(Debug, Default)]
-struct Gate {
-    state: Mutex<(Option<Instant>, usize)>,
-}
-
-impl Gate {
-    /// How many items have come since the last event that passed, if this one may pass.
-    fn pass(&self, items: usize) -> Option<usize> {
-        let mut state = self.state.lock();
-        state.1 = state.1.saturating_add(items);
-        if state.0.is_some_and(|last| last.elapsed() < PERIOD) {
-            return None;
-        }
-        state.0 = Some(Instant::now());
-        Some(std::mem::take(&mut state.1))
-    }
-}
-
+/// How long a kind of event stays quiet after it was told.
 const PERIOD: Duration = Duration::from_secs(10);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_not_said_is_counted_until_the_next_time() {
-        let gate = Gate::default();
-        assert_eq!(gate.pass(3), Some(3));
-        assert_eq!(gate.pass(4), None);
-        assert_eq!(gate.pass(5), None);
-        gate.state.lock().0 = Instant::now().checked_sub(PERIOD);
-        assert_eq!(gate.pass(6), Some(15));
-    }
-}
