@@ -38,6 +38,8 @@ fn lookups(c: &mut Criterion) {
     let host = "bedrock-runtime.us-east-1.amazonaws.com";
     provider.bench_function("host", |b| b.iter(|| vocabulary.provider_of_host(black_box("api.openai.com"))));
     provider.bench_function("host by pattern", |b| b.iter(|| vocabulary.provider_of_host(black_box(host))));
+    provider
+        .bench_function("host unknown", |b| b.iter(|| vocabulary.provider_of_host(black_box("127.0.0.1"))));
     provider.bench_function("model", |b| b.iter(|| vocabulary.provider_of_model(black_box("gpt-4.1"))));
     provider
         .bench_function("model unknown", |b| b.iter(|| vocabulary.provider_of_model(black_box("my-gpt41"))));

@@ -1,7 +1,7 @@
 //! Who writes telemetry, and what of a refusal it loses.
 
 use super::data::{EmitterEntry, EmittersFile, Evidence, Facts, FieldName, UnknownWords};
-use super::provider::glob;
+use super::pattern::Pattern;
 use crate::refusal::answer::StopField;
 use ahash::RandomState;
 use std::collections::HashMap;
@@ -53,7 +53,7 @@ impl Emitter {
 pub(super) struct Emitters {
     all: Vec<Emitter>,
     exact: HashMap<Box<str>, usize, RandomState>,
-    patterns: Vec<(Box<str>, usize)>,
+    patterns: Vec<(Pattern, usize)>,
 }
 
 impl Emitters {
@@ -61,11 +61,11 @@ impl Emitters {
         let mut emitters =
             Emitters { all: entries.iter().map(Emitter::from_entry).collect(), ..Emitters::default() };
         for (index, entry) in entries.iter().enumerate() {
-            for scope in entry.scopes.iter().map(|scope| Box::<str>::from(scope.as_str())) {
+            for scope in &entry.scopes {
                 if scope.contains('*') {
-                    emitters.patterns.push((scope, index));
+                    emitters.patterns.push((Pattern::new(scope), index));
                 } else {
-                    emitters.exact.insert(scope, index);
+                    emitters.exact.insert(scope.as_str().into(), index);
                 }
             }
         }
@@ -78,7 +78,7 @@ impl Emitters {
 
     pub(super) fn of_scope(&self, scope_name: &str) -> Option<&Emitter> {
         let by_pattern =
-            || self.patterns.iter().find(|(pattern, _)| glob(pattern, scope_name)).map(|(_, i)| i);
+            || self.patterns.iter().find(|(pattern, _)| pattern.matches(scope_name)).map(|(_, i)| i);
         let index = self.exact.get(scope_name).or_else(by_pattern)?;
         self.all.get(*index)
     }

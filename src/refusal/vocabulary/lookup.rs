@@ -22,7 +22,7 @@ impl Vocabulary {
     ///
     /// Without a vendor, and for gateways, which pass on anybody's words, a word that other vendors list with one
     /// meaning has it. What clients call `openai` may be any server that imitates it, so a word of those servers is
-    /// known there too, unless it would make the answer complete.
+    /// known there too, unless it would make the answer an ordinary one.
     ///
     /// An exact word of the vendor costs one hash and no allocation.
     pub fn lookup(&self, vendor: Option<Vendor>, field: StopField, word: &str) -> Lookup {
@@ -157,7 +157,12 @@ impl Vocabulary {
         let mut meanings = listed.filter_map(|other| other.words.folded(field, folded));
         let first = meanings.next()?;
         let agreed = meanings.all(|other| other.class == first.class);
-        (agreed && (anybody || first.class != Class::Complete)).then_some(first)
+        let is_ordinary = match first.class {
+            Class::Complete | Class::ToolUse | Class::StopSequence | Class::Pause => true,
+            Class::Length | Class::Refusal | Class::Error | Class::Other => false,
+            Class::Unknown | Class::Missing => true,
+        };
+        (agreed && (anybody || !is_ordinary)).then_some(first)
     }
 
     /// The errors of the data that hold, most telling first; none if it is known not to be a refusal.

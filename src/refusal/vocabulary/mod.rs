@@ -14,6 +14,7 @@ mod form;
 mod index;
 mod lookup;
 mod meaning;
+mod pattern;
 mod provider;
 mod signature;
 mod table;

@@ -2,6 +2,7 @@
 
 use super::Vendor;
 use super::data::{Identity, ProviderNames};
+use super::pattern::Pattern;
 use crate::refusal::answer::Shape;
 use ahash::RandomState;
 use std::borrow::Cow;
@@ -24,9 +25,9 @@ pub(super) struct Providers {
     spelled: HashMap<Box<str>, usize, RandomState>,
     squeezed: HashMap<Box<str>, usize, RandomState>,
     domains: HashMap<Box<str>, usize, RandomState>,
-    host_patterns: Vec<(Box<str>, usize)>,
+    host_patterns: Vec<(Pattern, usize)>,
     /// By the first byte of the pattern.
-    models: HashMap<u8, Vec<(Box<str>, usize)>, RandomState>,
+    models: HashMap<u8, Vec<(Pattern, usize)>, RandomState>,
     shapes: Vec<(Shape, usize)>,
 }
 
@@ -47,14 +48,14 @@ impl Providers {
             self.add_keys(vendor, index, provider)?;
             for host in provider.hosts.iter().map(|host| host.to_ascii_lowercase()) {
                 if host.contains('*') {
-                    self.host_patterns.insert(0, (host.into(), index));
+                    self.host_patterns.insert(0, (Pattern::new(&host), index));
                 } else {
                     self.domains.insert(host.into(), index);
                 }
             }
             for model in provider.models.iter().map(|model| model.to_ascii_lowercase()) {
                 let Some(first) = model.bytes().next() else { continue };
-                self.models.entry(first).or_default().insert(0, (model.into(), index));
+                self.models.entry(first).or_default().insert(0, (Pattern::new(&model), index));
             }
         }
         if let Some(first) = self.names.iter().position(|(owner, _)| *owner == vendor) {
@@ -109,19 +110,28 @@ impl Providers {
 
     /// By host name, with or without scheme, port and path.
     pub(super) fn by_host(&self, host: &str) -> Option<Provider<'_>> {
-        let host = lower_case(bare_host(host)?);
-        let mut domain: &str = &host;
+        if let Some(index) = self.of_domain(host) {
+            return self.provider(index);
+        }
+        let bare = lower_case(bare_host(host)?);
+        let by_domain = if bare == host { None } else { self.of_domain(&bare) };
+        let by_pattern = || self.host_patterns.iter().find(|(pattern, _)| pattern.matches(&bare));
+        let index = by_domain.or_else(|| by_pattern().map(|(_, index)| *index))?;
+        self.provider(index)
+    }
+
+    /// The provider that owns this domain, or one above it.
+    fn of_domain(&self, host: &str) -> Option<usize> {
+        if host.len() > MAX_BYTES {
+            return None;
+        }
+        let mut domain = host;
         loop {
             if let Some(index) = self.domains.get(domain) {
-                return self.provider(*index);
+                return Some(*index);
             }
-            match domain.split_once('.') {
-                Some((_, above)) => domain = above,
-                None => break,
-            }
+            (_, domain) = domain.split_once('.')?;
         }
-        let (_, index) = self.host_patterns.iter().find(|(pattern, _)| glob(pattern, &host))?;
-        self.provider(*index)
     }
 
     /// By model name. A platform that shows in the name (`us.anthropic.claude-…`, `azure/…`) is told before the maker.
@@ -134,7 +144,7 @@ impl Providers {
         loop {
             let patterns =
                 [model.bytes().next()?, b'*'].into_iter().filter_map(|byte| self.models.get(&byte));
-            if let Some((_, index)) = patterns.flatten().find(|(pattern, _)| glob(pattern, model)) {
+            if let Some((_, index)) = patterns.flatten().find(|(pattern, _)| pattern.matches(model)) {
                 return self.provider(*index);
             }
             let (first, rest) = model.split_once('/')?;
@@ -173,46 +183,22 @@ fn squeeze(key: &str) -> String {
     key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
+/// The host of a URL, without its port and a last dot; also of what is no URL.
 fn bare_host(host: &str) -> Option<&str> {
-    if host.len() > MAX_BYTES * 4 {
+    if host.len() > MAX_BYTES {
         return None;
     }
     let host = host.split_once("://").map_or(host, |(_, rest)| rest);
-    let host = host.split(['/', '?', '#']).next()?;
+    let end = host.bytes().position(|byte| matches!(byte, b'/' | b'?' | b'#')).unwrap_or(host.len());
+    let host = host.get(..end)?;
     let host = host.rsplit_once('@').map_or(host, |(_, rest)| rest);
-    let host = host.split(':').next()?.trim_end_matches('.');
+    let host = host.split_once(':').map_or(host, |(host, _)| host).trim_end_matches('.');
     (!host.is_empty()).then_some(host)
-}
-
-/// Whether `text` matches `pattern`, in which each `*` stands for anything.
-pub(super) fn glob(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = rest.get(at + part.len()..).unwrap_or(""),
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_match_whole_texts() {
-        assert!(glob("gpt-*", "gpt-4.1"));
-        assert!(!glob("gpt-*", "my-gpt-4"));
-        assert!(glob("o1", "o1"));
-        assert!(!glob("o1", "o1-mini"));
-        assert!(glob("bedrock*.amazonaws.com", "bedrock-runtime.us-east-1.amazonaws.com"));
-        assert!(glob("arn:aws*:bedrock:*", "arn:aws-cn:bedrock:x"));
-        assert!(!glob("a*a", "a"));
-        assert!(glob("*", ""));
-    }
 
     #[test]
     fn hosts_are_found_in_urls() {
