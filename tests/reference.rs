@@ -129,7 +129,10 @@ impl Item {
     }
 }
 
-fn items() -> impl Strategy<Value = Vec<(Dialect, Vec<(Item, Vec<Index>)>)>> {
+/// What one library says: its spans, each with the order in which its attributes stand.
+type Group = (Dialect, Vec<(Item, Vec<Index>)>);
+
+fn groups() -> impl Strategy<Value = Vec<Group>> {
     let call = (0..WORDS.len(), any::<bool>()).prop_map(|(word, failed)| {
         // A call that failed has no stop word.
         let word = if failed { WORDS.len() - 1 } else { word };
@@ -144,7 +147,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn the_fast_path_says_what_the_slow_one_says_and_changes_nothing_else(groups in items()) {
+    fn the_fast_path_says_what_the_slow_one_says_and_changes_nothing_else(groups in groups()) {
         let mut expected = Vec::new();
         let mut id = 0u64;
         let groups: Vec<ResourceSpans> = groups

@@ -20,6 +20,8 @@ pub(super) fn is_worth_reading(place: &Place<'_>, case: &Case<'_>) -> bool {
             names_another_reason(bytes, case) || tells(bytes, b"refusal") || is_vendors_own(bytes, case)
         }
         PlaceKind::Body => tells(bytes, b"refusal") || is_vendors_own(bytes, case),
+        // Any words there are a refusal, and they are short.
+        PlaceKind::Field(path) if path.ends_with("refusal") => true,
         PlaceKind::Details | PlaceKind::Field(_) => {
             DETAILS.iter().any(|word| memmem::find(bytes, word).is_some())
         }
