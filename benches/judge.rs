@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind};
 use prost::Message;
 use refusal_collector::refusal::evidence::{Origin, read_span};
-use refusal_collector::refusal::judge::judge;
+use refusal_collector::refusal::judge::Judge;
 use refusal_collector::refusal::policy::Policy;
 use refusal_collector::refusal::vocabulary::Vocabulary;
 use std::hint::black_box;
@@ -20,6 +20,7 @@ fn judge_one(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     for (name, span) in spans() {
         let message = span.encode_to_vec();
+        let judge = Judge::new(&vocabulary, &policy);
         let mut appended = Vec::with_capacity(4096);
         group.bench_function(
             format!("{name} ({} attributes, {} bytes)", span.attributes.len(), message.len()),
@@ -30,7 +31,7 @@ fn judge_one(c: &mut Criterion) {
                     let Ok(Some(evidence)) = read_span(message, 0..message.len(), &origin) else {
                         return false;
                     };
-                    let Some(judgment) = judge(&evidence, &vocabulary, &policy, "checkout") else {
+                    let Some(judgment) = judge.judge(&evidence, "checkout") else {
                         return false;
                     };
                     judgment.verdict.append(&evidence, &mut appended, 9);

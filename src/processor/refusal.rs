@@ -9,7 +9,7 @@ use crate::otlp::wire::Malformed;
 use crate::payload::Payload;
 use crate::processor::workload::Workload;
 use crate::refusal::evidence::{Evidence, Origin, read_log_record, read_span};
-use crate::refusal::judge::{judge, provider_of};
+use crate::refusal::judge::{Judge, provider_of};
 use crate::refusal::policy::Policy;
 use crate::refusal::verdict::Verdict;
 use crate::refusal::vocabulary::Vocabulary;
@@ -52,6 +52,7 @@ impl Refusal {
         let mut judging = Judging {
             processor: self,
             vocabulary: &vocabulary,
+            judge: Judge::new(&vocabulary, &self.policy),
             signal: payload.signal,
             origin: Origin::default(),
             workload: String::new(),
@@ -72,6 +73,7 @@ impl Refusal {
 struct Judging<'m, 'p> {
     processor: &'p Refusal,
     vocabulary: &'p Vocabulary,
+    judge: Judge<'m>,
     signal: Signal,
     origin: Origin<'m>,
     workload: String,
@@ -108,7 +110,7 @@ impl<'m> Visit<'m> for Judging<'m, '_> {
             self.count_judged(&evidence);
             return Ok(());
         }
-        let Some(judgment) = judge(&evidence, self.vocabulary, &self.processor.policy, &self.workload) else {
+        let Some(judgment) = self.judge.judge(&evidence, &self.workload) else {
             return Ok(());
         };
         judgment.verdict.append(&evidence, appended, self.attributes_field());

@@ -19,6 +19,7 @@ use crate::refusal::verdict::{Category, Class, MAX_VALUE_BYTES, Recovered, Verdi
 use crate::refusal::vocabulary::{Provider, Vocabulary};
 use case::{Case, Trust};
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 /// What an item or an answer comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,50 +81,77 @@ impl Rule {
     }
 }
 
-/// Judges an item; `None` when it turns out to be no response: an agent's item that does not say how a call ended, or
-/// an HTTP call to something else.
-///
-/// `workload` is `llm.workload`, for policy.
-pub fn judge<'a>(
-    evidence: &Evidence<'a>,
+/// Judges the items of one request.
+#[derive(Debug)]
+pub struct Judge<'a> {
     vocabulary: &'a Vocabulary,
     policy: &'a Policy,
-    workload: &str,
-) -> Option<Judgment<'a>> {
-    let provider = provider::of(evidence, vocabulary);
-    let mut case = Case::new(vocabulary, provider);
-    let has_failed = evidence.has_failed();
+    memo: RefCell<provider::Memo<'a>>,
+}
+
+impl<'a> Judge<'a> {
+    /// A judge by this vocabulary and policy.
+    pub fn new(vocabulary: &'a Vocabulary, policy: &'a Policy) -> Self {
+        Judge { vocabulary, policy, memo: RefCell::default() }
+    }
+
+    /// Judges an item; `None` when it turns out to be no response: an agent's item that does not say how a call ended,
+    /// or an HTTP call to something else.
+    ///
+    /// `workload` is `llm.workload`, for policy.
+    pub fn judge(&self, evidence: &Evidence<'a>, workload: &str) -> Option<Judgment<'a>> {
+        let provider = self.memo.borrow_mut().of(evidence, self.vocabulary);
+        let mut case = Case::new(self.vocabulary, provider);
+        let has_failed = evidence.has_failed();
+        gather(&mut case, evidence, has_failed);
+        let application = Application::of(evidence);
+        if has_failed && !case.is_policy() && application.is_none() {
+            failure::weigh(&mut case, evidence);
+        }
+        let (class, rule) = case.class(application.is_some(), has_failed);
+        if !is_response(class, &case, evidence) {
+            return None;
+        }
+        let name = provider_name(provider, evidence);
+        let refusal = (class == Class::Refusal).then(|| {
+            refusal::describe(&case, rule, evidence, application.as_ref(), self.policy, (name, workload))
+        });
+        let recovered = match class {
+            Class::Refusal => None,
+            _ => recovered(&mut case, evidence),
+        };
+        let verdict = Verdict { class, value: case.take_value(class), refusal, recovered };
+        let response_id = case.response_id.take();
+        Some(Judgment { verdict, rule, provider: Cow::Borrowed(name), response_id })
+    }
+}
+
+/// Gathers all that speaks for one verdict or another, errors aside.
+fn gather<'a>(case: &mut Case<'a>, evidence: &Evidence<'a>, has_failed: bool) {
     evidence.for_each_stop(|meaning, key, word| {
         if !(word == "error" && evidence.scope_kind() == ScopeKind::GenAiUtil && !has_failed) {
             case.sight_word(meaning, key, word);
         }
     });
     if let Some(word) = evidence.text(Meaning::Value) {
-        case.sight_word(Meaning::VendorStop, "llm.stop_reason.value", word);
+        case.sight_word(Meaning::VendorStop, b"llm.stop_reason.value", word);
     }
     if let Some(event) = evidence.agent_event() {
-        agent_event(&mut case, event, evidence);
+        agent_event(case, event, evidence);
     }
     if evidence.seen().any_of(PLACES) || evidence.has_more() {
-        look(&mut case, evidence);
+        look(case, evidence);
     }
-    let application = Application::of(evidence);
-    if has_failed && !case.is_policy() && application.is_none() {
-        failure::weigh(&mut case, evidence);
-    }
-    let (class, rule) = case.class(application.is_some(), has_failed);
-    if !is_response(class, &case, evidence) {
-        return None;
-    }
-    let name = Cow::Borrowed(provider_name(provider, evidence));
-    let refusal = (class == Class::Refusal)
-        .then(|| refusal::describe(&case, rule, evidence, application.as_ref(), policy, (&name, workload)));
-    let recovered = match class {
-        Class::Refusal => None,
-        _ => recovered(&mut case, evidence),
-    };
-    let verdict = Verdict { class, value: case.take_value(class), refusal, recovered };
-    Some(Judgment { verdict, rule, provider: name, response_id: case.response_id.take() })
+}
+
+/// Judges one item, as [`Judge::judge`] does.
+pub fn judge<'a>(
+    evidence: &Evidence<'a>,
+    vocabulary: &'a Vocabulary,
+    policy: &'a Policy,
+    workload: &str,
+) -> Option<Judgment<'a>> {
+    Judge::new(vocabulary, policy).judge(evidence, workload)
 }
 
 /// `gen_ai.provider.name` of an item that is not judged: the canonical name where the provider is known, else what the
@@ -185,7 +213,7 @@ fn agent_event<'a>(case: &mut Case<'a>, event: AgentEvent, evidence: &Evidence<'
         }
         AgentEvent::Refusal => {
             case.refusal_event = true;
-            case.sight_word(Meaning::VendorStop, "event.name", "refusal");
+            case.sight_word(Meaning::VendorStop, b"event.name", "refusal");
             match evidence.text(Meaning::AgentCategory) {
                 Some(word) => case.name_category(word),
                 None => case.category_null = evidence.truth(Meaning::HasCategory) == Some(false),

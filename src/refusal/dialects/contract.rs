@@ -6,9 +6,20 @@ use super::{Meaning, Meaning::*, Table};
 pub(super) const KEYS: Table = &[];
 
 /// What a key tells that stands in no table.
-#[inline]
+#[inline(always)]
 pub(crate) fn pattern(key: &[u8]) -> Option<Meaning> {
-    let namespace = namespace(key);
+    // Nearly all keys end here.
+    if key.first_chunk().is_some_and(|start| STARTS.may_have(start)) {
+        by_form(namespace(key), key)
+    } else if ends_like_a_field(key) {
+        by_form(Namespace::Foreign, key)
+    } else {
+        None
+    }
+}
+
+#[inline(never)]
+fn by_form(namespace: Namespace, key: &[u8]) -> Option<Meaning> {
     match namespace {
         Namespace::Llm => llm_key(key),
         Namespace::GenAi => gen_ai_key(key),
@@ -44,33 +55,133 @@ enum Namespace {
 }
 
 fn namespace(key: &[u8]) -> Namespace {
-    let vendors: &[&[u8]] = match key {
-        [b'g', rest @ ..] => match rest {
-            [b'e', b'n', b'_', b'a', b'i', b'.', ..] => return Namespace::GenAi,
-            _ => &[b"gcp.", b"google.", b"gemini.", b"groq."],
-        },
-        [b'l', rest @ ..] => match rest {
-            [b'l', b'm', b'.', ..] => return Namespace::Llm,
-            _ => &[b"langfuse.", b"langsmith.", b"litellm."],
-        },
-        [b'a', ..] => &[b"anthropic.", b"azure.", b"az.", b"aws.bedrock.", b"ai."],
-        [b'b', ..] => &[b"bedrock."],
-        [b'c', ..] => &[b"claude.", b"cohere.", b"cerebras."],
-        [b'd', ..] => &[b"deepseek.", b"dashscope."],
-        [b'f', ..] => &[b"fireworks."],
-        [b'm', ..] => &[b"mistral.", b"mistralai.", b"mistral_ai.", b"moonshot."],
-        [b'o', ..] => &[b"openai.", b"openrouter.", b"ollama."],
-        [b'p', ..] => &[b"perplexity.", b"portkey."],
-        [b'q', ..] => &[b"qwen."],
-        [b't', ..] => &[b"together."],
-        [b'v', ..] => &[b"vertex.", b"vertexai.", b"vertex_ai.", b"vllm."],
-        [b'x', ..] => &[b"xai.", b"x_ai."],
-        [b'z', ..] => &[b"zhipu.", b"zai."],
-        _ => return Namespace::Foreign,
-    };
-    match vendors.iter().any(|vendor| key.starts_with(vendor)) {
+    if key.starts_with(b"gen_ai.") {
+        return Namespace::GenAi;
+    }
+    if key.starts_with(b"llm.") {
+        return Namespace::Llm;
+    }
+    match VENDORS.iter().any(|vendor| key.starts_with(vendor.as_bytes())) {
         true => Namespace::Vendor,
         false => Namespace::Foreign,
+    }
+}
+
+/// Under what names people put the fields of vendors' answers.
+const VENDORS: &[&str] = &[
+    "ai.",
+    "anthropic.",
+    "aws.bedrock.",
+    "az.",
+    "azure.",
+    "bedrock.",
+    "cerebras.",
+    "claude.",
+    "cohere.",
+    "dashscope.",
+    "deepseek.",
+    "fireworks.",
+    "gcp.",
+    "gemini.",
+    "google.",
+    "groq.",
+    "langfuse.",
+    "langsmith.",
+    "litellm.",
+    "mistral.",
+    "mistral_ai.",
+    "mistralai.",
+    "moonshot.",
+    "ollama.",
+    "openai.",
+    "openrouter.",
+    "perplexity.",
+    "portkey.",
+    "qwen.",
+    "together.",
+    "vertex.",
+    "vertex_ai.",
+    "vertexai.",
+    "vllm.",
+    "x_ai.",
+    "xai.",
+    "zai.",
+    "zhipu.",
+];
+
+/// How keys start that are looked at more closely.
+static STARTS: Starts = {
+    let mut starts = Starts([0; 16]).with(b"gen").with(b"llm");
+    let mut rest = VENDORS;
+    while let [vendor, others @ ..] = rest {
+        if let Some(start) = vendor.as_bytes().first_chunk() {
+            starts = starts.with(start);
+        }
+        rest = others;
+    }
+    starts
+};
+
+/// A set of first letters that may take others for its own, but rarely does.
+struct Starts([u64; 16]);
+
+impl Starts {
+    const fn with(mut self, start: &[u8; 3]) -> Self {
+        let bit = Starts::bit(start);
+        let mut words: &mut [u64] = &mut self.0;
+        let mut skip = bit / 64;
+        while let [first, rest @ ..] = words {
+            if skip == 0 {
+                *first |= 1 << (bit % 64);
+                break;
+            }
+            skip -= 1;
+            words = rest;
+        }
+        self
+    }
+
+    #[inline(always)]
+    fn may_have(&self, start: &[u8; 3]) -> bool {
+        let bit = Starts::bit(start);
+        self.0.get((bit / 64) as usize).is_some_and(|word| word >> (bit % 64) & 1 == 1)
+    }
+
+    #[inline(always)]
+    const fn bit(start: &[u8; 3]) -> u32 {
+        let [a, b, c] = *start;
+        u32::from_le_bytes([a, b, c, 0]).wrapping_mul(0x9e37_79b1) >> 22
+    }
+}
+
+/// Whether a key ends like a field of vendors' answers that says how they ended: the last letters of those that
+/// [`last_field`] knows, as one number, because this is asked of nearly every attribute there is.
+#[inline(always)]
+fn ends_like_a_field(key: &[u8]) -> bool {
+    const fn of(end: &[u8; 8]) -> u64 {
+        u64::from_le_bytes(*end)
+    }
+    const ENDS: [u64; 16] = [
+        of(b"p_reason"),
+        of(b"opReason"),
+        of(b"h_reason"),
+        of(b"shReason"),
+        of(b"_reasons"),
+        of(b"hReasons"),
+        of(b"_details"),
+        of(b"pDetails"),
+        of(b"_results"),
+        of(b"r_result"),
+        of(b"_filters"),
+        of(b"Feedback"),
+        of(b"feedback"),
+        of(b"yRatings"),
+        of(b"_ratings"),
+        of(b".refusal"),
+    ];
+    match key.last_chunk() {
+        Some(end) => ENDS.contains(&of(end)),
+        None => key == b"refusal",
     }
 }
 
@@ -159,19 +270,6 @@ enum Field {
 /// Whether the last segment of a key is a field of vendors' answers that says how they ended.
 #[inline]
 fn last_field(key: &[u8]) -> Option<Field> {
-    // Nearly all keys are told apart here.
-    let [.., before, last] = key else { return None };
-    if !matches!(
-        [*before, *last],
-        [b'o', b'n']
-            | [b'n' | b'l' | b't' | b'g' | b'u', b's']
-            | [b'a', b'l']
-            | [b'c', b'k']
-            | [b'l', b't']
-            | [b'o', b'r']
-    ) {
-        return None;
-    }
     let start = key.iter().rposition(|byte| *byte == b'.').map_or(0, |dot| dot + 1);
     let (before, segment) = key.split_at_checked(start)?;
     match segment {
@@ -202,7 +300,7 @@ fn is_piece(segment: &[u8], before: &[u8]) -> bool {
         | b"refusal"
         | b"incomplete_details" => true,
         b"status" => before.ends_with(b"response."),
-        b"error" => !before.is_empty(),
+        b"error" => namespace(before) == Namespace::Vendor,
         _ => false,
     }
 }
@@ -212,7 +310,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_of_the_capture_contract_are_known_by_how_they_end() {
+    fn keys_of_the_capture_contract_are_known_by_how_they_end_and_where_they_stand() {
         for (key, expected) in [
             ("anthropic.message.stop_details", Some(ContractField)),
             ("anthropic.message.stop_details.category", Some(ContractField)),
@@ -243,11 +341,6 @@ mod tests {
             ("aws.request.error", None),
         ] {
             let found = pattern(key.as_bytes());
-            // Foreign keys count only beside others, so that what a plain item carries under them does no harm.
-            let expected = match key {
-                "http.response.status" | "aws.request.error" => Some(ForeignField),
-                _ => expected,
-            };
             assert_eq!(found, expected, "{key}");
         }
     }

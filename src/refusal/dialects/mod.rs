@@ -157,6 +157,8 @@ pub enum Meaning {
     Recovered,
     /// `llm.refusal.recovered_by`.
     RecoveredBy,
+    /// Nothing: listed so that a usual key is not taken for one of the capture contract's.
+    Nothing,
 }
 
 /// A set of meanings.
@@ -164,7 +166,7 @@ pub enum Meaning {
 pub(crate) struct Meanings(u64);
 
 /// The set has one bit for each.
-const _: () = assert!((Meaning::RecoveredBy as u8) < 64);
+const _: () = assert!((Meaning::Nothing as u8) < 64);
 
 impl Meanings {
     /// The set of `meanings`.
@@ -176,6 +178,16 @@ impl Meanings {
             rest = others;
         }
         Meanings(set)
+    }
+
+    /// The meanings of both sets.
+    pub(crate) const fn and(self, others: Meanings) -> Self {
+        Meanings(self.0 | others.0)
+    }
+
+    /// All but `meaning`.
+    pub(crate) const fn without(self, meaning: Meaning) -> Self {
+        Meanings(self.0 & !(1 << meaning as u8))
     }
 
     pub(crate) fn insert(&mut self, meaning: Meaning) {
@@ -284,7 +296,7 @@ impl Keys {
     }
 
     #[inline]
-    fn find(&self, key: &[u8]) -> Option<Meaning> {
+    pub(crate) fn find(&self, key: &[u8]) -> Option<Meaning> {
         let mut at = slot(key);
         loop {
             let place = usize::from(*self.slots.get(at)?).checked_sub(1)?;

@@ -36,4 +36,10 @@ pub(super) const KEYS: Table = &[
     ("url.full", Url),
     ("http.url", Url),
     ("event.name", EventName),
+    ("gen_ai.request.max_tokens", Nothing),
+    ("gen_ai.request.stop_sequences", Nothing),
+    ("gen_ai.usage.total_tokens", Nothing),
+    ("gen_ai.usage.cache_read.input_tokens", Nothing),
+    ("gen_ai.usage.cache_creation.input_tokens", Nothing),
+    ("gen_ai.usage.reasoning.output_tokens", Nothing),
 ];

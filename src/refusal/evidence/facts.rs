@@ -26,8 +26,8 @@ impl<'a> Evidence<'a> {
     /// Everything that the item tells, in the order in which it stands there.
     pub fn facts(&self) -> Vec<Fact<'a>> {
         let mut facts = Vec::new();
-        for found in &self.found {
-            let shown = match found.meaning {
+        for entry in self.found.entries() {
+            let shown = match entry.meaning {
                 Meaning::Messages
                 | Meaning::Body
                 | Meaning::VerbatimBody
@@ -37,10 +37,10 @@ impl<'a> Evidence<'a> {
                 | Meaning::ForeignField
                 | Meaning::OutputText
                 | Meaning::ErrorMessage
-                | Meaning::InvocationParameters => Shown::Bytes(found.range().len()),
-                _ => shown(self.value(found)),
+                | Meaning::InvocationParameters => Shown::Bytes(entry.range().len()),
+                _ => shown(self.found.value(entry)),
             };
-            facts.push(Fact { name: self.key(found), shown });
+            facts.push(Fact { name: self.found.key(entry), shown });
         }
         if !self.event_name.is_empty() {
             facts.push(Fact { name: "event_name", shown: Shown::Value(self.event_name.to_owned()) });

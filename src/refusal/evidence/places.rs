@@ -1,6 +1,7 @@
 //! Where, on an item, pieces of the vendor's answer stand that take more than a look to read.
 
-use super::{Evidence, SPAN_EVENTS, str};
+use super::read::SPAN_EVENTS;
+use super::{Evidence, str};
 use crate::otlp::any_value::{AnyValue, KeyValue};
 use crate::otlp::wire::{Fields, Malformed};
 use crate::refusal::dialects::{self, AgentEvent, Meaning};
@@ -46,9 +47,9 @@ pub(crate) enum PlaceKind<'a> {
 impl<'a> Evidence<'a> {
     /// Tells every place, attributes first, then the log record's body, then span events.
     pub(crate) fn for_each_place(&self, mut tell: impl FnMut(Place<'a>)) {
-        for found in &self.found {
-            let name = self.key(found);
-            let kind = match found.meaning {
+        for entry in self.found.entries() {
+            let name = self.found.key(entry);
+            let kind = match entry.meaning {
                 Meaning::Messages => PlaceKind::Messages,
                 Meaning::Body => PlaceKind::Body,
                 Meaning::VerbatimBody => PlaceKind::Verbatim,
@@ -63,7 +64,7 @@ impl<'a> Evidence<'a> {
                 Meaning::OutputPartType => PlaceKind::PartType,
                 _ => continue,
             };
-            tell(Place { kind, name, value: self.value(found), raw: self.bytes(found.range()) });
+            tell(Place { kind, name, value: self.found.value(entry), raw: self.found.bytes(entry.range()) });
         }
         if let Some(body) = self.body.clone() {
             self.log_body(body, &mut tell);
@@ -94,18 +95,14 @@ impl<'a> Evidence<'a> {
         self.has_events || self.body.is_some()
     }
 
-    fn bytes(&self, range: Range<usize>) -> &'a [u8] {
-        self.message.get(range).unwrap_or_default()
-    }
-
     /// The status message of a span.
     pub(crate) fn status_message(&self) -> &'a str {
         str(self.status.message)
     }
 
     fn log_body(&self, range: Range<usize>, tell: &mut impl FnMut(Place<'a>)) {
-        let raw = self.bytes(range.clone());
-        let body = AnyValue::read(self.message, range).unwrap_or(AnyValue::Empty);
+        let raw = self.found.bytes(range.clone());
+        let body = AnyValue::read(self.found.message, range).unwrap_or(AnyValue::Empty);
         let kind = match (self.event_name, self.agent_event) {
             ("gen_ai.choice", _) => PlaceKind::Messages,
             (_, Some(AgentEvent::Response)) if matches!(body, AnyValue::KeyValues(_)) => PlaceKind::Body,
@@ -124,24 +121,24 @@ impl<'a> Evidence<'a> {
     }
 
     fn walk_events(&self, tell: &mut impl FnMut(&'a [u8], KeyValue<'a>, &'a [u8])) -> Result<(), Malformed> {
-        let mut fields = Fields::new(self.message, self.item.clone());
+        let mut fields = Fields::new(self.found.message, self.item.clone());
         while let Some(field) = fields.next_field()? {
             if field.number != SPAN_EVENTS {
                 continue;
             }
             let event = field.content()?;
             let mut name: &[u8] = b"";
-            let mut inner = Fields::new(self.message, event.clone());
+            let mut inner = Fields::new(self.found.message, event.clone());
             while let Some(field) = inner.next_field()? {
                 if field.number == EVENT_NAME {
-                    name = self.message.get(field.content()?).unwrap_or_default();
+                    name = self.found.message.get(field.content()?).unwrap_or_default();
                 }
             }
-            let mut inner = Fields::new(self.message, event);
+            let mut inner = Fields::new(self.found.message, event);
             while let Some(field) = inner.next_field()? {
                 if field.number == EVENT_ATTRIBUTES {
                     let range = field.content()?;
-                    tell(name, KeyValue::read(self.message, range.clone())?, self.bytes(range));
+                    tell(name, KeyValue::read(self.found.message, range.clone())?, self.found.bytes(range));
                 }
             }
         }

@@ -45,6 +45,10 @@ impl<'a> Words<'a> {
 
 #[inline]
 fn in_text<'a>(text: &'a str, tell: &mut impl FnMut(&'a str)) {
+    // Nearly all are a plain word.
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return word_of(text, tell);
+    }
     let text = text.trim();
     match text.as_bytes() {
         [b'[', inner @ .., b']'] => in_list(super::str(inner), tell),

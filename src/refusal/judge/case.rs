@@ -55,7 +55,7 @@ pub(super) struct Ending<'a> {
     /// What the vocabulary says of it; `None` for an unknown word.
     pub(super) stop: Option<Stop>,
     pub(super) word: Cow<'a, str>,
-    pub(super) key: &'a str,
+    pub(super) key: &'a [u8],
     pub(super) field: Option<StopField>,
 }
 
@@ -81,9 +81,10 @@ impl Ending<'_> {
 
     /// The attribute or field it stood in.
     pub(super) fn signal(&self) -> Cow<'static, str> {
+        let key = String::from_utf8_lossy(self.key);
         match self.field {
-            None => Cow::Owned(self.key.to_owned()),
-            Some(field) => Cow::Owned(format!("{}:{}", self.key, field_name(field))),
+            None => Cow::Owned(key.into_owned()),
+            Some(field) => Cow::Owned(format!("{key}:{}", field_name(field))),
         }
     }
 }
@@ -122,15 +123,17 @@ impl<'a> Case<'a> {
 
     /// A stop word under a key of its own.
     #[inline]
-    pub(super) fn sight_word(&mut self, meaning: Meaning, key: &'a str, word: &'a str) {
+    pub(super) fn sight_word(&mut self, meaning: Meaning, key: &'a [u8], word: &'a str) {
         let trust = match meaning {
             Meaning::VendorStop | Meaning::ForeignStop => Trust::Vendor,
             _ => Trust::Reason,
         };
         let field = match key {
-            _ if key.ends_with("native_finish_reason") => StopField::NativeFinishReason,
-            _ if key.ends_with("finish_reasons") || key.ends_with("finish_reason") => StopField::FinishReason,
-            _ if key.ends_with("stop_reason") || key.ends_with("stopReason") => StopField::StopReason,
+            _ if key.ends_with(b"native_finish_reason") => StopField::NativeFinishReason,
+            _ if key.ends_with(b"finish_reasons") || key.ends_with(b"finish_reason") => {
+                StopField::FinishReason
+            }
+            _ if key.ends_with(b"stop_reason") || key.ends_with(b"stopReason") => StopField::StopReason,
             _ => StopField::FinishReason,
         };
         self.sight(trust, field, Cow::Borrowed(word), key, None);
@@ -143,7 +146,7 @@ impl<'a> Case<'a> {
                 Trust::Reason,
                 StopField::FinishReason,
                 Cow::Borrowed(word),
-                key,
+                key.as_bytes(),
                 Some(StopField::FinishReason),
             );
         });
@@ -151,7 +154,7 @@ impl<'a> Case<'a> {
 
     /// The status of a response, under a key of its own.
     pub(super) fn sight_status(&mut self, key: &'a str, status: &'a str) {
-        self.sight(Trust::Vendor, StopField::Status, Cow::Borrowed(status), key, None);
+        self.sight(Trust::Vendor, StopField::Status, Cow::Borrowed(status), key.as_bytes(), None);
     }
 
     fn sight(
@@ -159,7 +162,7 @@ impl<'a> Case<'a> {
         trust: Trust,
         meant: StopField,
         word: Cow<'a, str>,
-        key: &'a str,
+        key: &'a [u8],
         field: Option<StopField>,
     ) {
         let (class, stop) = match self.vocabulary.lookup(self.vendor(), meant, &word) {
@@ -186,7 +189,7 @@ impl<'a> Case<'a> {
                 }
                 _ => trust,
             };
-            self.sight(trust, stop.field, Cow::Owned(stop.word.into()), key, Some(stop.field));
+            self.sight(trust, stop.field, Cow::Owned(stop.word.into()), key.as_bytes(), Some(stop.field));
         }
         for category in answer.categories {
             if self.fired.is_none() {

@@ -84,8 +84,8 @@ fn consider<'a>(case: &mut Case<'a>, facts: ErrorFacts, key: &'a str) {
 }
 
 /// Whether this is where the text of an error stands.
-pub(super) fn is_sentence(key: &str) -> bool {
-    matches!(key, ERROR_MESSAGE | EXCEPTION_MESSAGE | STATUS_MESSAGE)
+pub(super) fn is_sentence(key: &[u8]) -> bool {
+    [ERROR_MESSAGE, EXCEPTION_MESSAGE, STATUS_MESSAGE].iter().any(|sentence| sentence.as_bytes() == key)
 }
 
 const ERROR_MESSAGE: &str = "error.message";

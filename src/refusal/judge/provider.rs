@@ -4,6 +4,43 @@ use super::Call;
 use crate::refusal::answer::Answer;
 use crate::refusal::evidence::Evidence;
 use crate::refusal::vocabulary::{Provider, Vocabulary};
+use smallvec::SmallVec;
+use std::ops::ControlFlow;
+
+/// The last answer to the question who answered: the items of a request nearly all tell the same, and to look it up
+/// takes longer than all the rest.
+#[derive(Debug, Default)]
+pub(super) struct Memo<'a> {
+    /// All that tells the provider, as it stands on an item.
+    told: SmallVec<[&'a [u8]; 6]>,
+    provider: Option<Provider<'a>>,
+}
+
+impl<'a> Memo<'a> {
+    /// The provider behind an item.
+    pub(super) fn of(&mut self, evidence: &Evidence<'a>, vocabulary: &'a Vocabulary) -> Option<Provider<'a>> {
+        if !self.is_told_by(evidence) {
+            self.told.clear();
+            let _ = evidence.for_each_sign_of_provider(|told| {
+                self.told.push(told);
+                ControlFlow::Continue(())
+            });
+            self.provider = of(evidence, vocabulary);
+        }
+        self.provider
+    }
+
+    /// Whether the item tells the same as the last one.
+    #[inline]
+    fn is_told_by(&self, evidence: &Evidence<'a>) -> bool {
+        let mut known = self.told.iter();
+        let same = evidence.for_each_sign_of_provider(|told| match known.next() {
+            Some(known) if *known == told => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        });
+        same.is_continue() && known.next().is_none()
+    }
+}
 
 /// The provider behind an item.
 pub(super) fn of<'v>(evidence: &Evidence<'_>, vocabulary: &'v Vocabulary) -> Option<Provider<'v>> {
