@@ -44,6 +44,8 @@ pub enum Rule {
     VendorStop,
     /// A finish reason.
     FinishReason,
+    /// The stop word of an answer that a library wrote out again.
+    Answer,
     /// The finish reason of a message.
     MessageFinishReason,
     /// The model declined in words, which stand where refusals stand.
@@ -69,6 +71,7 @@ impl Rule {
             Rule::Application => "the application itself says so",
             Rule::VendorStop => "the vendor's own stop word",
             Rule::FinishReason => "a finish reason",
+            Rule::Answer => "the stop word of an answer that a library wrote out again",
             Rule::MessageFinishReason => "the finish reason of a message",
             Rule::RefusalText => "the answer holds a refusal in words",
             Rule::Guardrail => "a guardrail intervened",
@@ -262,12 +265,8 @@ fn read<'a>(case: &mut Case<'a>, place: &Place<'a>, http_status: Option<u16>) {
     let trust = match place.kind {
         PlaceKind::Verbatim | PlaceKind::Chunk | PlaceKind::Field(_) => Trust::Vendor,
         PlaceKind::Messages => Trust::Message,
-        PlaceKind::Body
-        | PlaceKind::Details
-        | PlaceKind::Guardrail(_)
-        | PlaceKind::Reason
-        | PlaceKind::Text
-        | PlaceKind::PartType => Trust::Reason,
+        PlaceKind::Body | PlaceKind::Details => Trust::Answer,
+        PlaceKind::Guardrail(_) | PlaceKind::Reason | PlaceKind::Text | PlaceKind::PartType => Trust::Reason,
     };
     match reading::answer(place, http_status) {
         Some(answer) => {

@@ -300,7 +300,7 @@ fn is_piece(segment: &[u8], before: &[u8]) -> bool {
         | b"refusal"
         | b"incomplete_details" => true,
         b"status" => before.ends_with(b"response."),
-        b"error" => namespace(before) == Namespace::Vendor,
+        b"error" => namespace(before) != Namespace::Foreign,
         _ => false,
     }
 }
@@ -337,6 +337,8 @@ mod tests {
             ("gen_ai.request.stop_sequences", None),
             ("http.response.status", None),
             ("order.status", None),
+            ("gen_ai.response.error", Some(ContractField)),
+            ("myapp.call.error", None),
             ("error", None),
             ("aws.request.error", None),
         ] {

@@ -66,6 +66,8 @@ pub(super) enum Trust {
     Vendor,
     /// A finish reason, perhaps translated.
     Reason,
+    /// An answer that a library wrote out again, and may have filled in.
+    Answer,
     /// A message's finish reason, the most translated of all.
     Message,
 }
@@ -307,6 +309,7 @@ impl<'a> Case<'a> {
         let by_ending = |ending: &Ending<'_>| match ending.trust {
             Trust::Vendor => Rule::VendorStop,
             Trust::Reason => Rule::FinishReason,
+            Trust::Answer => Rule::Answer,
             Trust::Message => Rule::MessageFinishReason,
         };
         if application {

@@ -48,7 +48,7 @@ pub(super) fn weigh<'a>(case: &mut Case<'a>, evidence: &Evidence<'a>) {
                 consider(case, ErrorFacts { message: prose, ..facts.clone() }, key);
             }
         }
-        case.take_answer(answer, key, Trust::Reason);
+        case.take_answer(answer, key, Trust::Answer);
     }
     consider(case, facts, "error.type");
 }

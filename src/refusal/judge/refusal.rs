@@ -306,9 +306,12 @@ fn signal<'a>(case: &Case<'a>, rule: Rule) -> Cow<'a, str> {
         Rule::RefusalEvent => Some(Cow::Borrowed("event.name")),
         Rule::ErrorSignature => case.failure.as_ref().map(|(_, key)| key.clone()),
         Rule::Guardrail => Some(case.fired.clone().unwrap_or(Cow::Borrowed("guardrailAction"))),
-        Rule::VendorStop | Rule::FinishReason | Rule::MessageFinishReason | Rule::Error | Rule::Nothing => {
-            by_ending()
-        }
+        Rule::VendorStop
+        | Rule::FinishReason
+        | Rule::Answer
+        | Rule::MessageFinishReason
+        | Rule::Error
+        | Rule::Nothing => by_ending(),
     }
     .unwrap_or_default()
 }
