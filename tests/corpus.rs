@@ -23,6 +23,7 @@ fn every_recording_is_judged_as_far_as_it_can_be_and_counted_once() {
     let mut report = String::new();
     for case in all_cases() {
         let judged = case.judge(&vocabulary);
+        assert_eq!(judged.malformed, None, "{}", case.name);
         let faults = faults(&case, &judged, &vocabulary, &exceptions);
         let (good, all) = matrix.entry(case.instrumentation.clone()).or_default();
         *all += 1;
@@ -87,6 +88,34 @@ fn a_category_that_nobody_has_heard_of_is_unknown_and_named() {
         changed += 1;
     }
     assert!(changed > 8, "only {changed} recordings were changed");
+}
+
+#[test]
+fn a_damaged_request_is_refused_or_judged_but_never_a_panic() {
+    let vocabulary = Vocabulary::embedded().unwrap();
+    // Any sequence will do as long as it is always the same.
+    let random = std::cell::Cell::new(0x9e37_79b9_7f4a_7c15_u64);
+    let next = |below: usize| {
+        let mut x = random.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        random.set(x);
+        (x % below.max(1) as u64) as usize
+    };
+    let mut refused = 0;
+    for case in all_cases().iter().step_by(3) {
+        for _ in 0..20 {
+            let damaged = case.judge_with(&vocabulary, &|message| {
+                for _ in 0..=next(4) {
+                    let at = next(message.len());
+                    message[at] = next(256) as u8;
+                }
+            });
+            refused += usize::from(damaged.malformed.is_some());
+        }
+    }
+    assert!(refused > 100, "only {refused} were refused: was anything damaged?");
 }
 
 fn replace(message: &mut [u8], from: &[u8], to: &[u8]) {

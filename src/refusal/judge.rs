@@ -18,6 +18,7 @@ use crate::refusal::policy::Policy;
 use crate::refusal::verdict::{Category, Class, MAX_VALUE_BYTES, Recovered, Verdict};
 use crate::refusal::vocabulary::{Provider, Vocabulary};
 use case::{Case, Trust};
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::cell::RefCell;
 
@@ -237,6 +238,7 @@ fn agent_event<'a>(case: &mut Case<'a>, event: AgentEvent, evidence: &Evidence<'
 fn look<'a>(case: &mut Case<'a>, evidence: &Evidence<'a>) {
     // An agent's item repeats what stands on the calls within it: its short keys are enough.
     let is_wrapper = evidence.role() == Role::Wrapper;
+    let mut passed_over: SmallVec<[Place<'a>; 2]> = SmallVec::new();
     evidence.for_each_place(|place| match place.kind {
         PlaceKind::Reason => case.sight_words(place.name, place.value),
         _ if is_wrapper => {}
@@ -256,9 +258,15 @@ fn look<'a>(case: &mut Case<'a>, evidence: &Evidence<'a>) {
             }
             if hint::is_worth_reading(&place, case) {
                 read(case, &place, evidence.http_status());
+            } else if place.kind != PlaceKind::Chunk {
+                passed_over.push(place);
             }
         }
     });
+    // What came later may have opened again what was settled.
+    if case.is_open() || case.is_policy() || case.fired.is_some() {
+        passed_over.iter().for_each(|place| read(case, place, evidence.http_status()));
+    }
 }
 
 fn read<'a>(case: &mut Case<'a>, place: &Place<'a>, http_status: Option<u16>) {

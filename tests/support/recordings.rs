@@ -144,7 +144,7 @@ impl Case {
     pub fn judge_with(&self, vocabulary: &Vocabulary, change: &dyn Fn(&mut [u8])) -> Judged {
         let responses = Responses::new(LabelLimits::default());
         let policy = Policy::default();
-        let mut judged = Judged { items: Vec::new(), counted: 0, untouched: true };
+        let mut judged = Judged { items: Vec::new(), counted: 0, untouched: true, malformed: None };
         for (signal, path) in [(Signal::Traces, &self.traces), (Signal::Logs, &self.logs)] {
             let Some(path) = path else { continue };
             let mut message = std::fs::read(path).unwrap();
@@ -158,8 +158,10 @@ impl Case {
                 tally: &mut tally,
                 items: &mut judged.items,
             };
-            let outcome = splice(signal, &message, &mut judging).unwrap();
-            judged.untouched &= outcome.rewritten.is_none();
+            match splice(signal, &message, &mut judging) {
+                Ok(outcome) => judged.untouched &= outcome.rewritten.is_none(),
+                Err(error) => judged.malformed = Some(error),
+            }
             responses.commit(tally);
         }
         let mut sum = Sum { is_responses: false, sum: 0 };
@@ -176,6 +178,8 @@ pub struct Judged {
     pub counted: usize,
     /// Whether every request leaves as the bytes that came.
     pub untouched: bool,
+    /// Why a request was refused.
+    pub malformed: Option<Malformed>,
 }
 
 /// One item that was judged.

@@ -3,7 +3,7 @@
 //! Bodies are large and nearly all of them hold nothing but text. What can hide behind an ordinary word is a refusal in
 //! words, a filter that fired, a guardrail that replaced the text, another word in a message, and a fallback.
 
-use super::case::Case;
+use super::case::{Case, Trust};
 use crate::otlp::any_value::AnyValue;
 use crate::refusal::answer::StopField;
 use crate::refusal::evidence::{Place, PlaceKind};
@@ -18,6 +18,9 @@ pub(super) fn is_worth_reading(place: &Place<'_>, case: &Case<'_>) -> bool {
         PlaceKind::Chunk => REASONS.iter().any(|key| tells(bytes, key)),
         _ if case.is_open() => true,
         PlaceKind::Verbatim => true,
+        // Its stop word counts more than the one that is known.
+        PlaceKind::Body if case.ending.as_ref().is_some_and(|ending| ending.trust > Trust::Answer) => true,
+        PlaceKind::Field(path) if path.ends_with("status") || path.starts_with("incomplete_details") => true,
         // A structured value is read as quickly as looked at.
         PlaceKind::Messages | PlaceKind::Body if !matches!(place.value, AnyValue::Str(_)) => true,
         PlaceKind::Messages | PlaceKind::Body => {
