@@ -104,14 +104,20 @@ impl<'a> Evidence<'a> {
     /// By what the response is known again. A response id that stands only inside of an answer is the judgment's.
     pub fn identity(&self) -> Identity<'a> {
         Identity {
-            response_id: self.text(Meaning::ResponseId).unwrap_or_default(),
-            request_id: self.text(Meaning::RequestId).unwrap_or_default(),
+            response_id: self.id(Meaning::ResponseId),
+            request_id: self.id(Meaning::RequestId),
             trace_id: self.ids.trace,
             span_id: self.ids.span,
             parent_span_id: self.ids.parent,
             is_span: self.is_span,
             leaf: self.role == Role::Leaf || self.role == Role::Unsure && self.found.seen.any_of(CALL_MARKS),
         }
+    }
+
+    /// An id under this meaning; one of nothing but zeros stands for none.
+    fn id(&self, meaning: Meaning) -> &'a str {
+        let id = self.text(meaning).unwrap_or_default();
+        if id.bytes().all(|byte| matches!(byte, b'0' | b'-')) { "" } else { id }
     }
 
     /// The provider keys, strongest first.

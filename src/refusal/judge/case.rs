@@ -167,12 +167,16 @@ impl<'a> Case<'a> {
         key: &'a [u8],
         field: Option<StopField>,
     ) {
-        let (class, stop) = match self.vocabulary.lookup(self.vendor(), meant, &word) {
-            Lookup::Known(stop) => (stop.class, Some(stop)),
-            Lookup::Unknown => (Class::Unknown, None),
+        let meaning = self.vocabulary.lookup(self.vendor(), meant, &word);
+        self.take_word(Ending { trust, class: Class::Unknown, stop: None, word, key, field }, meaning);
+    }
+
+    fn take_word(&mut self, mut ending: Ending<'a>, meaning: Lookup) {
+        match meaning {
+            Lookup::Known(stop) => (ending.class, ending.stop) = (stop.class, Some(stop)),
+            Lookup::Unknown => {}
             Lookup::Absent => return,
-        };
-        let ending = Ending { trust, class, stop, word, key, field };
+        }
         if self.ending.as_ref().is_none_or(|other| ending.beats(other)) {
             self.ending = Some(ending);
         }
@@ -181,6 +185,7 @@ impl<'a> Case<'a> {
     /// Takes over what an answer, or a piece of one, says.
     pub(super) fn take_answer(&mut self, answer: Answer, key: &'a str, trust: Trust) {
         self.is_answer |= answer.shape.is_some() || !answer.stops.is_empty() || answer.error.is_some();
+        let by_shape = answer.shape.and_then(|shape| self.vocabulary.vendor_of_shape(shape));
         // A status says less than the reason for it.
         let (status, reasons): (SmallVec<[_; 2]>, SmallVec<[_; 2]>) =
             answer.stops.into_iter().partition(|stop| stop.field == StopField::Status);
@@ -191,7 +196,16 @@ impl<'a> Case<'a> {
                 }
                 _ => trust,
             };
-            self.sight(trust, stop.field, Cow::Owned(stop.word.into()), key.as_bytes(), Some(stop.field));
+            // Behind a gateway the provider is the backend, while the answer may speak another vendor's API.
+            let meaning = match self.vocabulary.lookup(self.vendor(), stop.field, &stop.word) {
+                Lookup::Unknown if by_shape.is_some() => {
+                    self.vocabulary.lookup(by_shape, stop.field, &stop.word)
+                }
+                meaning => meaning,
+            };
+            let (class, word) = (Class::Unknown, Cow::Owned(stop.word.into()));
+            let (key, field) = (key.as_bytes(), Some(stop.field));
+            self.take_word(Ending { trust, class, stop: None, word, key, field }, meaning);
         }
         for category in answer.categories {
             if self.fired.is_none() {

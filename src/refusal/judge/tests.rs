@@ -254,3 +254,160 @@ fn an_agents_span_counts_only_when_it_says_how_a_call_ended() {
     let refused = agent(call("openai").failed("Model refused to produce output: no"));
     assert_eq!(class(refused).0, Class::Refusal);
 }
+
+/// A span without keys of the GenAI conventions.
+fn bare(scope: &'static str) -> Item {
+    Item { scope, span: Span { name: "x".into(), end_time_unix_nano: 1, ..Span::default() } }
+}
+
+#[test]
+fn langfuse_puts_everything_in_json() {
+    let generation = || {
+        bare("langfuse-sdk")
+            .with("langfuse.observation.type", "generation")
+            .with("langfuse.observation.model.name", "gpt-4.1")
+    };
+    let streamed = generation().with("langfuse.observation.metadata.finish_reason", "\"content_filter\"");
+    assert_eq!(class(streamed), (Class::Refusal, Some("content_filter".into())));
+    let unlisted = generation().with("langfuse.observation.metadata.finish_reason", "\"quantum_flux_halt\"");
+    assert_eq!(class(unlisted), (Class::Unknown, Some("quantum_flux_halt".into())));
+    let lost = generation().with("langfuse.observation.output", r#"{"role": "assistant", "content": ""}"#);
+    assert_eq!(class(lost), (Class::Missing, None));
+    let completed = generation().with("langfuse.observation.metadata.status", "\"completed\"");
+    assert_eq!(class(completed), (Class::Complete, Some("completed".into())));
+    let incomplete = generation()
+        .with("langfuse.observation.metadata.status", "\"incomplete\"")
+        .with("langfuse.observation.metadata.incomplete_details", r#"{"reason":"content_filter"}"#);
+    assert_eq!(class(incomplete), (Class::Refusal, Some("content_filter".into())));
+    let declined = generation().with("langfuse.observation.metadata.status", "\"completed\"").with(
+        "langfuse.observation.output",
+        r#"[{"id":"msg_1","content":[{"refusal":"I can't.","type":"refusal"}],"role":"assistant","status":"completed","type":"message"}]"#,
+    );
+    assert_eq!(class(declined).0, Class::Refusal);
+    let failed = generation().with("langfuse.observation.level", "ERROR").with(
+        "langfuse.observation.status_message",
+        "Error code: 400 - Your request was rejected as a result of our safety system.",
+    );
+    assert_eq!(class(failed).0, Class::Refusal);
+}
+
+#[test]
+fn langchain_wraps_the_answer_in_generations() {
+    let call = || {
+        bare("openinference.instrumentation.langchain")
+            .with("openinference.span.kind", "LLM")
+            .with("llm.provider", "anthropic")
+            .with("llm.system", "anthropic")
+    };
+    let generation = |metadata: &str| {
+        format!(
+            r#"{{"generations": [[{{"text": "", "generation_info": null, "type": "ChatGeneration", "message": {{"lc": 1,
+            "type": "constructor", "id": ["langchain", "schema", "messages", "AIMessage"], "kwargs": {{"content": [],
+            "response_metadata": {metadata}, "type": "ai", "id": "lc_run-1"}}}}}}]], "llm_output": null, "run": null}}"#
+        )
+    };
+    let refused = generation(
+        r#"{"id": "msg_1", "model": "claude", "stop_reason": "refusal", "stop_details": {"category": "cyber",
+        "explanation": "no", "type": "refusal"}}"#,
+    );
+    let verdict = verdict(call().with("llm.finish_reason", "refusal").with("output.value", &*refused));
+    assert_eq!(verdict.refusal.unwrap().category, Category::Cyber);
+    let status = generation(
+        r#"{"id": "resp_1", "object": "response", "status": "incomplete", "incomplete_details": {"reason": "content_filter"}}"#,
+    );
+    assert_eq!(class(call().with("output.value", &*status)), (Class::Refusal, Some("content_filter".into())));
+    let unlisted = generation(
+        r#"{"id": "resp_1", "object": "response", "status": "incomplete", "incomplete_details": {"reason": "quantum_flux_halt"}}"#,
+    );
+    assert_eq!(
+        class(call().with("output.value", &*unlisted)),
+        (Class::Unknown, Some("quantum_flux_halt".into()))
+    );
+}
+
+#[test]
+fn pieces_of_an_answer_under_keys_of_their_own_are_read() {
+    let piece = |key: &str, value: &str| class(call("openai").with(key, value));
+    assert_eq!(piece("openai.response.status", "completed"), (Class::Complete, Some("completed".into())));
+    assert_eq!(
+        piece("openai.response.incomplete_details", r#"{"reason":"max_output_tokens"}"#).0,
+        Class::Length
+    );
+    assert_eq!(piece("openai.response.incomplete_details.reason", "content_filter").0, Class::Refusal);
+    assert_eq!(piece("openai.message.refusal", "I can't help with that.").0, Class::Refusal);
+    assert_eq!(
+        piece("gcp.gemini.promptFeedback", r#"{"blockReason":"PROHIBITED_CONTENT"}"#).0,
+        Class::Refusal
+    );
+    assert_eq!(piece("azure.content_filter_results", r#"{"violence":{"filtered":true}}"#).0, Class::Refusal);
+    assert_eq!(piece("azure.content_filter_results", r#"{"violence":{"filtered":false}}"#).0, Class::Missing);
+    let flattened = call("azure.ai.openai")
+        .with("gen_ai.response.finish_reasons", ["content_filter"])
+        .with("azure.content_filter_results.self_harm.filtered", true);
+    assert_eq!(verdict(flattened).refusal.unwrap().category, Category::SelfHarm);
+    let details = call("anthropic")
+        .with("anthropic.message.stop_reason", "refusal")
+        .with("anthropic.message.stop_details.category", "bio");
+    assert_eq!(verdict(details).refusal.unwrap().category, Category::Bio);
+    let error =
+        call("openai").with("openai.error.code", "cyber_policy").with("http.response.status_code", 400);
+    let verdict = verdict(error);
+    assert_eq!((verdict.class, verdict.refusal.unwrap().category), (Class::Refusal, Category::Cyber));
+}
+
+#[test]
+fn a_foreign_stop_word_counts_only_beside_signs_of_a_call() {
+    let alone = bare("batch").with("job.stop_reason", "refusal").with("container.finish_reason", "OOMKilled");
+    assert_eq!(judged(alone).0, None);
+    let beside = bare("app").with("gen_ai.request.model", "m").with("myapp.stop_reason", "refusal");
+    assert_eq!(class(beside).0, Class::Refusal);
+}
+
+#[test]
+fn a_span_that_has_not_ended_is_no_response() {
+    let mut item = call("openai").with("gen_ai.response.finish_reasons", ["stop"]);
+    item.span.end_time_unix_nano = 0;
+    assert_eq!(judged(item).0, None);
+}
+
+#[test]
+fn an_item_of_another_kind_of_work_is_no_response() {
+    for operation in ["embeddings", "execute_tool", "retrieval"] {
+        let item =
+            bare("app").with("gen_ai.operation.name", operation).with("gen_ai.provider.name", "openai");
+        assert_eq!(judged(item.failed("Error code: 500")).0, None, "{operation}");
+    }
+    let listing =
+        bare("app").with("gen_ai.operation.name", "list_models").with("gen_ai.provider.name", "openai");
+    assert_eq!(judged(listing).0, None);
+}
+
+#[test]
+fn a_recovered_decline_stays_complete_and_is_not_hidden() {
+    let served = call("anthropic").with("llm.finish_reason", "end_turn").with(
+        "output.value",
+        r#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-haiku-4-5","content":[{"type":"fallback",
+        "from":{"model":"claude-opus-4-5"},"to":{"model":"claude-haiku-4-5"},"trigger":{"type":"refusal",
+        "category":"cyber"}},{"type":"text","text":"Hi"}],"stop_reason":"end_turn"}"#,
+    );
+    let (judgment, span) = judged(served);
+    let verdict = judgment.unwrap().verdict;
+    assert_eq!(verdict.class, Class::Complete);
+    let recovered = verdict.recovered.unwrap();
+    assert_eq!((recovered.category, recovered.by.as_deref()), (Category::Cyber, Some("claude-haiku-4-5")));
+    assert!(span.attributes.iter().any(|attribute| attribute.key == "llm.refusal.recovered"));
+    let told = call("anthropic")
+        .with("gen_ai.response.finish_reasons", ["stop"])
+        .with("llm.refusal.recovered", true);
+    let verdict = self::verdict(told);
+    assert_eq!((verdict.class, verdict.recovered.is_some()), (Class::Complete, true));
+}
+
+#[test]
+fn an_id_of_zeros_is_no_id() {
+    let item = call("aws.bedrock").with("aws.request_id", "00000000-0000-0000-0000-000000000000");
+    let message = item.with("gen_ai.response.id", "msg_bdrk_01").span.encode_to_vec();
+    let evidence = read_span(&message, 0..message.len(), &Origin::default()).unwrap().unwrap();
+    let identity = evidence.identity();
+    assert_eq!((identity.request_id, identity.response_id), ("", "msg_bdrk_01"));
+}
