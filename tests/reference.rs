@@ -215,7 +215,7 @@ fn judged(request: &ExportTraceServiceRequest) -> (Vec<u8>, usize, u64) {
         items: 0,
         permit: Arc::new(Permit::default()),
     };
-    let payload = refusal.process(payload, &mut tally).unwrap();
+    let payload = refusal.process(payload, &mut tally).unwrap().payload;
     responses.commit(tally);
     let registry =
         refusal_collector::telemetry::registry::Registry::new(Default::default(), Arc::new(responses));

@@ -12,6 +12,7 @@ mod explain;
 mod print_config;
 mod rules;
 mod run;
+mod selftest;
 mod validate;
 mod vocabulary;
 
@@ -56,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => demo::execute(&demo),
         Command::Explain(explain) => explain::execute(&explain),
         Command::Rules(rules) => rules::execute(&rules),
+        Command::Selftest(selftest) => selftest::execute(&selftest),
     };
     exit.into()
 }
@@ -86,6 +88,7 @@ Examples:
   refusal-collector vocabulary --vendor anthropic
   refusal-collector explain traces.jsonl
   refusal-collector rules --format prometheus-rule-crd | kubectl apply -f -
+  refusal-collector selftest --otlp http://collector:4317 --metrics http://collector:8888/metrics
 
 Exit codes: 0 clean, 1 failure, 2 wrong usage or configuration, 3 stopped with data lost.";
 
@@ -101,6 +104,7 @@ enum Command {
     Demo(demo::Demo),
     Explain(explain::Explain),
     Rules(rules::Rules),
+    Selftest(selftest::Selftest),
 }
 
 /// Where the configuration comes from; shared by all subcommands that read one.

@@ -3,7 +3,7 @@
 use crate::exporter::{Exporter, commit_all};
 use crate::otlp::{self, Signal};
 use crate::payload::{Consume, Payload, Refused};
-use crate::processor::refusal::Refusal;
+use crate::processor::refusal::{Processed, Refusal};
 use crate::telemetry::responses::Responses;
 use std::sync::Arc;
 
@@ -45,19 +45,26 @@ impl Consume for Intake {
     async fn consume(&self, payload: Payload) -> Result<usize, Refused> {
         let mut tally = self.routes.responses.tally();
         let mut items = 0;
+        let mut selftest = false;
         let mut destinations = Vec::new();
         for route in self.of(payload.signal) {
             let processed = match &route.refusal {
                 Some(refusal) => refusal.process(payload.clone(), &mut tally)?,
                 None => counted(payload.clone())?,
             };
-            items = processed.items;
+            items = processed.payload.items;
+            selftest |= processed.selftest;
             if items == 0 {
                 continue;
             }
-            destinations.extend(route.exporters.iter().map(|exporter| (exporter, processed.clone())));
+            let payloads = route.exporters.iter().map(|exporter| (exporter, processed.payload.clone()));
+            destinations.extend(payloads);
         }
         drop(payload);
+        if selftest {
+            // Asked for by `refusal-collector selftest`: it is counted, and of no use to any backend.
+            destinations.clear();
+        }
         // Requests that wait for room in several queues must not wait for each other: all ask in the same order.
         destinations.sort_by(|(one, _), (other, _)| one.id().cmp(other.id()));
         // Room in every queue first: a request that is pushed back reaches no exporter and leaves no trace.
@@ -75,7 +82,7 @@ impl Consume for Intake {
     }
 }
 
-fn counted(mut payload: Payload) -> Result<Payload, Refused> {
+fn counted(mut payload: Payload) -> Result<Processed, Refused> {
     payload.items = otlp::splice::count(payload.signal, payload.message.as_slice())?;
-    Ok(payload)
+    Ok(Processed { payload, selftest: false })
 }

@@ -7,7 +7,7 @@ use crate::otlp::splice::splice;
 use crate::otlp::visit::{Envelope, Visit};
 use crate::otlp::wire::Malformed;
 use crate::payload::Payload;
-use crate::processor::workload::Workload;
+use crate::processor::workload::{SELFTEST, Workload};
 use crate::refusal::evidence::{Evidence, Origin, read_log_record, read_span};
 use crate::refusal::judge::{Judge, provider_of};
 use crate::refusal::policy::Policy;
@@ -18,6 +18,16 @@ use crate::telemetry::{Observation, RefusalLabels};
 use arc_swap::ArcSwap;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// What became of a request.
+#[derive(Debug)]
+pub struct Processed {
+    /// The request with its items counted and with verdicts appended, or as the very bytes that it was when there was
+    /// nothing to judge in it.
+    pub payload: Payload,
+    /// Whether all of it is of the workload [`SELFTEST`], which is not exported.
+    pub selftest: bool,
+}
 
 /// One `refusal` processor. The vocabulary can be exchanged while it works.
 #[derive(Debug)]
@@ -44,9 +54,8 @@ impl Refusal {
         self.vocabulary.store(Arc::new(vocabulary));
     }
 
-    /// Judges the request: it comes back with its items counted and with verdicts appended, or as the very bytes that
-    /// it was when there is nothing to judge in it. What is to be counted is added to `tally`.
-    pub fn process(&self, mut payload: Payload, tally: &mut Tally) -> Result<Payload, Malformed> {
+    /// Judges the request. What is to be counted is added to `tally`.
+    pub fn process(&self, mut payload: Payload, tally: &mut Tally) -> Result<Processed, Malformed> {
         let message = payload.message.protobuf();
         let vocabulary = self.vocabulary.load();
         let mut judging = Judging {
@@ -57,15 +66,17 @@ impl Refusal {
             origin: Origin::default(),
             workload: String::new(),
             blind_emitter: false,
+            others: false,
             tally,
         };
         let outcome = splice(payload.signal, &message, &mut judging)?;
+        let selftest = outcome.items > 0 && payload.signal != Signal::Metrics && !judging.others;
         payload.items = outcome.items;
         if let Some(rewritten) = outcome.rewritten {
             payload.message = rewritten;
             payload.arrived = None;
         }
-        Ok(payload)
+        Ok(Processed { payload, selftest })
     }
 }
 
@@ -78,13 +89,17 @@ struct Judging<'m, 'p> {
     origin: Origin<'m>,
     workload: String,
     blind_emitter: bool,
+    /// Whether a workload other than the selftest has been met.
+    others: bool,
     tally: &'p mut Tally,
 }
 
 impl<'m> Visit<'m> for Judging<'m, '_> {
     fn resource(&mut self, resource: &Envelope<'m>) -> Result<(), Malformed> {
         self.origin = Origin::of_resource(resource)?;
-        self.processor.workload.name(resource, &mut self.workload)
+        self.processor.workload.name(resource, &mut self.workload)?;
+        self.others |= self.workload != SELFTEST;
+        Ok(())
     }
 
     fn scope(&mut self, scope: &Envelope<'m>) -> Result<(), Malformed> {

@@ -5,6 +5,11 @@ use crate::otlp::visit::Envelope;
 use crate::otlp::wire::Malformed;
 use std::fmt::Write;
 
+/// The workload of `refusal-collector selftest`. Its responses are judged and counted like all others, but no alerting
+/// rule reads them and a request of nothing else is never exported. Its resource says so in `service.name`, whatever
+/// attributes make up the names of workloads.
+pub const SELFTEST: &str = "refusal-collector-selftest";
+
 /// The resource attributes that make up a workload's name.
 #[derive(Clone, Debug)]
 pub struct Workload {
@@ -27,6 +32,12 @@ impl Workload {
     /// Puts the workload of `resource` into `name`, in place of what is there.
     pub fn name(&self, resource: &Envelope<'_>, name: &mut String) -> Result<(), Malformed> {
         name.clear();
+        if let Some(AnyValue::Str(service)) = attribute(resource, b"service.name")?
+            && service == SELFTEST.as_bytes()
+        {
+            name.push_str(SELFTEST);
+            return Ok(());
+        }
         for key in &self.keys {
             let Some(value) = attribute(resource, key.as_bytes())? else { continue };
             let before = name.len();
@@ -165,6 +176,15 @@ mod tests {
         assert_eq!(name(&workload, &all), "shop/checkout/7");
         assert_eq!(name(&workload, &all[..1]), "checkout");
         assert_eq!(name(&workload, &[("k8s.namespace.name", text("")), all[0].clone()]), "checkout");
+    }
+
+    #[test]
+    fn the_selftest_is_known_by_its_service_name_alone() {
+        let keys = ["k8s.namespace.name", "service.name"].map(str::to_owned);
+        let workload = Workload::new(&keys, None);
+        let namespace = ("k8s.namespace.name", text("shop"));
+        assert_eq!(name(&workload, &[namespace.clone(), ("service.name", text(SELFTEST))]), SELFTEST);
+        assert_eq!(name(&workload, &[namespace, ("service.name", text("a"))]), "shop/a");
     }
 
     #[test]

@@ -1,0 +1,67 @@
+//! `refusal-collector selftest` against the collector's own process.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/backend.rs"]
+mod backend;
+#[path = "support/process.rs"]
+mod process;
+
+use backend::Backend;
+use process::Collector;
+use std::process::{Command, Output};
+
+const JUDGED: &str = "{traces: {receivers: [otlp], processors: [refusal], exporters: [otlp_grpc]}}";
+const NOT_JUDGED: &str = "{traces: {receivers: [otlp], exporters: [otlp_grpc]}}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_span_is_counted_and_nothing_of_it_is_exported() {
+    let backend = Backend::start().await;
+    let collector = Collector::start(&to(&backend), JUDGED, "");
+    for _ in 0..2 {
+        let output = selftest(&collector, &["--no-ledger"]);
+        assert!(output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("counted: "), "{output:?}");
+    }
+    let labels = ["llm_workload=\"refusal-collector-selftest\"", "llm_stop_reason_class=\"unknown\""];
+    assert_eq!(collector.sum("llm_responses_total", &labels), 2);
+    assert_eq!(collector.sum("otelcol_receiver_accepted_spans_total", &[]), 2);
+    assert_eq!(collector.sum("otelcol_exporter_sent_spans_total", &[]), 0);
+    assert_eq!(collector.sum("otelcol_exporter_queue_size", &[]), 0);
+    assert!(backend.requests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_does_not_judge_fails() {
+    let backend = Backend::start().await;
+    let collector = Collector::start(&to(&backend), NOT_JUDGED, "");
+    let output = selftest(&collector, &["--no-ledger", "--timeout", "1"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("did not grow"), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_not_there_is_named() {
+    let backend = Backend::start().await;
+    let collector = Collector::start(&to(&backend), JUDGED, "");
+    let output = selftest(&collector, &["--no-ledger", "--timeout", "0", "--otlp", "http://127.0.0.1:1"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("http://127.0.0.1:1"), "{output:?}");
+
+    let output = selftest(&collector, &["--timeout", "0", "--ledger", "http://127.0.0.1:1/api/v1/unknown"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/api/v1/unknown"), "{output:?}");
+}
+
+fn selftest(collector: &Collector, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_refusal-collector"));
+    command.arg("selftest").args(arguments);
+    command.args(["--metrics", &format!("http://{}/metrics", collector.metrics)]);
+    if !arguments.contains(&"--otlp") {
+        command.args(["--otlp", &format!("http://{}", collector.grpc)]);
+    }
+    command.output().unwrap()
+}
+
+fn to(backend: &Backend) -> String {
+    format!("{{otlp_grpc: {{endpoint: '{}', tls: {{insecure: true}}}}}}", backend.address)
+}
