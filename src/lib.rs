@@ -9,12 +9,13 @@
 //! → [`exporter`].
 //!
 //! Dependencies point down only: `cli → pipeline → receiver/processor/exporter/admin → telemetry → refusal →
-//! otlp`; [`config`] and [`payload`] are plain data that all may use.
+//! otlp`; [`config`] and [`payload`] are plain data, [`net`] is sockets; all may use them.
 
 pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod exporter;
+pub mod net;
 pub mod otlp;
 pub mod payload;
 pub mod pipeline;

@@ -33,9 +33,10 @@ fn one_span() -> Pieces {
 async fn localhost_is_served_on_every_loopback_address() {
     let stage = Setup::default().start().await;
     let grpc: Vec<_> = stage.running.ports().iter().filter(|p| p.transport == Transport::Grpc).collect();
-    assert!(grpc.iter().any(|p| p.address.ip() == IpAddr::from([127, 0, 0, 1])));
+    assert!(grpc.iter().any(|p| p.address.tcp().unwrap().ip() == IpAddr::from([127, 0, 0, 1])));
     for port in grpc {
-        let answer = Http2::connect(port.address).await.export(Signal::Traces, &[], one_span()).await;
+        let answer =
+            Http2::connect(port.address.tcp().unwrap()).await.export(Signal::Traces, &[], one_span()).await;
         assert_eq!(answer.status().code(), Code::Ok, "{}", port.address);
     }
 }

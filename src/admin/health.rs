@@ -9,7 +9,8 @@
 //! All else is 503. The body is the OpenTelemetry Collector's.
 
 use crate::config::model::HealthCheck;
-use crate::telemetry::http::{ListenError, Pages};
+use crate::net::BindError;
+use crate::telemetry::http::Pages;
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -152,7 +153,7 @@ pub struct HealthServer {
 
 impl HealthServer {
     /// Answers probes about `health`.
-    pub async fn serve(config: &HealthCheck, health: &Health) -> Result<Self, ListenError> {
+    pub async fn serve(config: &HealthCheck, health: &Health) -> Result<Self, BindError> {
         let probes = Probes { health: health.clone(), path: Arc::from(config.path.as_str()) };
         let router = Router::new().fallback(get(probe)).with_state(probes);
         let pages = Pages::serve(&config.endpoint, router).await?;

@@ -1,17 +1,53 @@
 //! The syntax of addresses. Nothing is resolved: what a name means may differ where the configuration is checked.
 
+use crate::net::Endpoint;
 use http::Uri;
+use std::path::{Path, PathBuf};
+
+/// Where to listen, over TCP or on a Unix socket.
+pub fn check_endpoint(endpoint: Endpoint<'_>) -> Result<(), String> {
+    match endpoint {
+        Endpoint::Tcp(endpoint) => check_listener(endpoint),
+        Endpoint::Unix(path) => check_socket(path),
+    }
+}
 
 /// Where to listen: `host:port`, `[::1]:4317`, `:4317`.
 pub fn check_listener(endpoint: &str) -> Result<(), String> {
+    if endpoint.starts_with('/') || endpoint.starts_with("unix:") {
+        return Err(format!("{endpoint:?}: with transport: unix, the path of a socket is an endpoint"));
+    }
     no_other_scheme(endpoint)?;
     host_and_port(endpoint).map(|_| ())
 }
 
-/// Where gRPC goes: `host:port`, or a URL with http or https.
+/// The path of a Unix socket.
+fn check_socket(path: &Path) -> Result<(), String> {
+    if !path.is_absolute() {
+        return Err(format!("expected a path such as /run/refusal-collector/otlp.sock, found {path:?}"));
+    }
+    match path.as_os_str().len() {
+        ..=LONGEST_SOCKET => Ok(()),
+        len => Err(format!("the path of a socket has at most {LONGEST_SOCKET} bytes, this one has {len}")),
+    }
+}
+
+/// `sun_path` of `sockaddr_un` has 108 bytes on Linux, 104 elsewhere, and a zero ends it.
+const LONGEST_SOCKET: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+
+/// The socket that a gRPC name means: `unix:path` or `unix:///path`.
+pub fn socket_of(endpoint: &str) -> Option<&Path> {
+    let path = endpoint.strip_prefix("unix:")?;
+    Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
+}
+
+/// Where gRPC goes: `host:port`, a URL with http or https, or `unix:///path`.
 pub fn check_grpc_target(endpoint: &str) -> Result<(), String> {
     if is_url(endpoint) {
         return check_url(endpoint);
+    }
+    if let Some(path) = socket_of(endpoint) {
+        return check_socket(path);
     }
     no_other_scheme(endpoint)?;
     match host_and_port(endpoint)? {
@@ -22,6 +58,9 @@ pub fn check_grpc_target(endpoint: &str) -> Result<(), String> {
 
 /// Where OTLP/HTTP goes: a URL with http or https.
 pub fn check_url(endpoint: &str) -> Result<(), String> {
+    if socket_of(endpoint).is_some() {
+        return Err("Unix sockets are reached by otlp_grpc only".to_owned());
+    }
     if !is_url(endpoint) {
         return Err(format!("expected a URL such as https://backend:4318, found {endpoint:?}"));
     }
@@ -36,8 +75,30 @@ pub fn check_url(endpoint: &str) -> Result<(), String> {
     }
 }
 
-/// What two listeners cannot share, and a collector must not send to itself: the port, and the host in one spelling.
-pub fn identity(endpoint: &str) -> Option<(String, u16)> {
+/// What two listeners cannot share, and a collector must not send to itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Identity {
+    /// The host in one spelling, and the port.
+    Tcp(String, u16),
+    /// The path of a socket.
+    Unix(PathBuf),
+}
+
+impl Identity {
+    /// The listener on all addresses that is meant by `localhost` too.
+    pub fn everywhere(&self) -> Option<Self> {
+        match self {
+            Identity::Tcp(host, port) if host == "localhost" => Some(Identity::Tcp("*".to_owned(), *port)),
+            Identity::Tcp(..) | Identity::Unix(_) => None,
+        }
+    }
+}
+
+/// Of a listener or of an exporter's target; none if it is not known before it runs.
+pub fn identity(endpoint: &str) -> Option<Identity> {
+    if let Some(path) = socket_of(endpoint) {
+        return Some(Identity::Unix(path.to_owned()));
+    }
     let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or_default();
     let (host, port) = host_and_port(authority).ok()?;
@@ -46,7 +107,7 @@ pub fn identity(endpoint: &str) -> Option<(String, u16)> {
         "" | "0.0.0.0" | "[::]" => "*",
         host => host,
     };
-    (port != 0).then(|| (host.to_lowercase(), port))
+    (port != 0).then(|| Identity::Tcp(host.to_lowercase(), port))
 }
 
 fn is_url(endpoint: &str) -> bool {
@@ -103,7 +164,11 @@ mod tests {
             ("::1:4317", "\"::1:4317\": write an IPv6 address in brackets, as in [::1]:4317"),
             ("[::x]:1", "\"[::x]\" is no host in \"[::x]:1\""),
             ("a b:1", "\"a b\" is no host in \"a b:1\""),
-            ("unix:///run/x.sock", "unix: is not supported here, write host:port"),
+            (
+                "unix:///run/x.sock",
+                "\"unix:///run/x.sock\": with transport: unix, the path of a socket is an endpoint",
+            ),
+            ("dns:///x", "dns: is not supported here, write host:port"),
             ("http://localhost:4318", "http: is not supported here, write host:port"),
         ];
         for (endpoint, message) in wrong {
@@ -112,11 +177,36 @@ mod tests {
     }
 
     #[test]
+    fn sockets_have_an_absolute_path_of_bounded_length() {
+        let check = |path: &str| check_endpoint(Endpoint::Unix(Path::new(path)));
+        assert_eq!(check("/run/x.sock"), Ok(()));
+        let relative = "expected a path such as /run/refusal-collector/otlp.sock, found \"localhost:4317\"";
+        assert_eq!(check("localhost:4317").unwrap_err(), relative);
+        assert!(check(&format!("/{}", "x".repeat(LONGEST_SOCKET))).is_err());
+        assert!(check(&format!("/{}", "x".repeat(LONGEST_SOCKET - 1))).is_ok());
+    }
+
+    #[test]
     fn grpc_goes_to_a_host_and_port_or_a_url() {
-        for right in ["backend:4317", "http://backend:4317", "https://backend", "https://[::1]:4317/"] {
+        for right in [
+            "backend:4317",
+            "http://backend:4317",
+            "https://backend",
+            "https://[::1]:4317/",
+            "unix:///run/x",
+            "unix:/run/x",
+        ] {
             assert_eq!(check_grpc_target(right), Ok(()), "{right}");
         }
-        for wrong in [":4317", "backend", "dns:///backend:4317", "https://:4317", "https://backend:port"] {
+        for wrong in [
+            ":4317",
+            "backend",
+            "dns:///backend:4317",
+            "https://:4317",
+            "https://backend:port",
+            "unix:x",
+            "unix://x",
+        ] {
             assert!(check_grpc_target(wrong).is_err(), "{wrong}");
         }
     }

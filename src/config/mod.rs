@@ -18,7 +18,7 @@ mod assemble;
 mod check;
 mod collector;
 mod de;
-mod endpoint;
+pub mod endpoint;
 mod expand;
 mod node;
 mod scalar;

@@ -6,7 +6,9 @@
 
 use super::body::Body;
 use super::tls::{self, TlsError};
+use crate::config::endpoint::socket_of;
 use crate::config::model::{ClientKeepalive, ClientTls};
+use crate::net::Stream;
 use http::Uri;
 use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
 use hyper_rustls::{
@@ -14,11 +16,14 @@ use hyper_rustls::{
 };
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::TcpStream;
-use tower::Service;
+use tokio::net::UnixStream;
+use tower::{BoxError, Service};
 
 /// A client whose requests have one body of ours each.
 pub type Client = hyper_util::client::legacy::Client<Connector, Body>;
@@ -47,9 +52,13 @@ pub enum EndpointError {
 }
 
 /// Where a gRPC backend is, from `host:port` or a URL. With a scheme that decides about TLS, else `tls.insecure` does. The
-/// prefixes `dns:///` and `passthrough:///` of gRPC names are taken off: each host is looked up and dialled directly.
+/// prefixes `dns:///` and `passthrough:///` of gRPC names are taken off: each host is looked up and dialled directly. Who
+/// is behind a Unix socket is called `localhost`, as gRPC has it.
 pub fn grpc_endpoint(endpoint: &str, tls: &ClientTls) -> Result<(Scheme, Authority), EndpointError> {
-    let endpoint = endpoint.trim();
+    let mut endpoint = endpoint.trim();
+    if socket_of(endpoint).is_some() {
+        endpoint = "localhost";
+    }
     let name = ["dns:///", "passthrough:///"].iter().find_map(|prefix| endpoint.strip_prefix(prefix));
     let endpoint = name.unwrap_or(endpoint);
     if endpoint.is_empty() {
@@ -57,9 +66,7 @@ pub fn grpc_endpoint(endpoint: &str, tls: &ClientTls) -> Result<(Scheme, Authori
     }
     let uri = match endpoint.split_once(':') {
         Some((_, rest)) if rest.starts_with("//") => http_endpoint(endpoint)?,
-        Some((scheme @ ("unix" | "unix-abstract"), _)) => {
-            return Err(EndpointError::Scheme(scheme.to_owned()));
-        }
+        Some((scheme @ "unix-abstract", _)) => return Err(EndpointError::Scheme(scheme.to_owned())),
         _ => {
             let scheme = if tls.insecure { Scheme::HTTP } else { Scheme::HTTPS };
             http_endpoint(&format!("{scheme}://{endpoint}"))?
@@ -118,6 +125,8 @@ pub struct Transport<'a> {
     pub is_http2_only: bool,
     /// Dialled for each request, whatever its URI says.
     pub target: Option<Uri>,
+    /// The Unix socket on which the target is.
+    pub socket: Option<PathBuf>,
     /// How long an attempt may take; none means for ever.
     pub timeout: Option<Duration>,
     /// HTTP/2 pings.
@@ -162,7 +171,11 @@ impl Transport<'_> {
             #[cfg(target_os = "linux")]
             http.set_tcp_user_timeout(Some(timeout.max(TCP_KEEPALIVE)));
         }
-        let inner = HttpsConnector::new(http, config, false, resolver);
+        let dialer = match &self.socket {
+            None => Dialer::Tcp(http),
+            Some(path) => Dialer::Unix(path.clone()),
+        };
+        let inner = HttpsConnector::new(dialer, config, false, resolver);
         Ok(Connector { inner, target: self.target.clone() })
     }
 }
@@ -176,14 +189,14 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
 /// Makes connections, always to `target` if there is one.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    inner: HttpsConnector<HttpConnector>,
+    inner: HttpsConnector<Dialer>,
     target: Option<Uri>,
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
-    type Error = <HttpsConnector<HttpConnector> as Service<Uri>>::Error;
-    type Future = <HttpsConnector<HttpConnector> as Service<Uri>>::Future;
+    type Response = MaybeHttpsStream<TokioIo<Stream>>;
+    type Error = BoxError;
+    type Future = <HttpsConnector<Dialer> as Service<Uri>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
@@ -191,6 +204,41 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         self.inner.call(self.target.clone().unwrap_or(uri))
+    }
+}
+
+/// Opens connections without TLS.
+#[derive(Clone, Debug)]
+pub enum Dialer {
+    /// To the host and port of the URI.
+    Tcp(HttpConnector),
+    /// To the socket at this path, whatever the URI.
+    Unix(PathBuf),
+}
+
+impl Service<Uri> for Dialer {
+    type Response = TokioIo<Stream>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        match self {
+            Dialer::Tcp(connector) => connector.poll_ready(cx).map_err(BoxError::from),
+            Dialer::Unix(_) => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        match self {
+            Dialer::Tcp(connector) => {
+                let connecting = connector.call(uri);
+                Box::pin(async move { Ok(TokioIo::new(Stream::Tcp(connecting.await?.into_inner()))) })
+            }
+            Dialer::Unix(path) => {
+                let path = path.clone();
+                Box::pin(async move { Ok(TokioIo::new(Stream::Unix(UnixStream::connect(path).await?))) })
+            }
+        }
     }
 }
 
@@ -213,11 +261,13 @@ mod tests {
             ("dns:///backend.ns.svc:4317", true, "http backend.ns.svc:4317"),
             ("[::1]:4317", true, "http [::1]:4317"),
             ("backend", true, "http backend"),
+            ("unix:///run/a.sock", true, "http localhost"),
+            ("unix:/run/a.sock", false, "https localhost"),
         ] {
             assert_eq!(grpc(endpoint, insecure).unwrap(), expected);
         }
         for endpoint in
-            ["", "unix:/run/a.sock", "ftp://backend", "https://backend/v1/traces", "http://:4317", "a b"]
+            ["", "unix-abstract:a", "ftp://backend", "https://backend/v1/traces", "http://:4317", "a b"]
         {
             assert!(grpc(endpoint, true).is_err(), "{endpoint}");
         }

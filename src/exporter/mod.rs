@@ -352,7 +352,7 @@ impl Backend {
     /// Scheme, host and port.
     fn address(&self, signal: Signal) -> String {
         match &self.protocol {
-            Protocol::OtlpGrpc(backend) => connect::address(backend.target()),
+            Protocol::OtlpGrpc(backend) => backend.address(),
             Protocol::OtlpHttp(backend) => backend.url(signal).map(connect::address).unwrap_or_default(),
             Protocol::Debug(_) => String::new(),
         }

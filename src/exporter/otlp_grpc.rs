@@ -11,11 +11,13 @@ use super::headers::{self, Credentials};
 use super::outcome::{Failure, Outcome, Policy};
 use super::per_signal::PerSignal;
 use super::{StartError, per_attempt};
+use crate::config::endpoint::socket_of;
 use crate::config::model::{Config, OtlpGrpcExporter};
 use crate::otlp::Signal;
 use crate::payload::GRPC_PREFIX;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Request, StatusCode, Uri, Version};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 use tonic::Code;
@@ -24,7 +26,7 @@ use tonic::Code;
 #[derive(Debug)]
 pub struct OtlpGrpc {
     client: Client,
-    target: Uri,
+    address: String,
     methods: PerSignal<Uri>,
     headers: HeaderMap,
     credentials: Credentials,
@@ -35,10 +37,10 @@ pub struct OtlpGrpc {
 impl OtlpGrpc {
     /// A client that has not connected yet.
     pub fn new(exporter: &OtlpGrpcExporter, config: &Config) -> Result<Self, StartError> {
-        let (scheme, address) = connect::grpc_endpoint(&exporter.endpoint, &exporter.tls)
+        let (scheme, host) = connect::grpc_endpoint(&exporter.endpoint, &exporter.tls)
             .map_err(|source| StartError::endpoint("endpoint", &exporter.endpoint, source))?;
         let authority = match &exporter.authority {
-            None => address.clone(),
+            None => host.clone(),
             Some(authority) => http::uri::Authority::from_str(authority)
                 .map_err(|source| StartError::endpoint("authority", authority, source.into()))?,
         };
@@ -49,12 +51,18 @@ impl OtlpGrpc {
         if let Some(timeout) = timeout {
             headers.insert("grpc-timeout", grpc_timeout(timeout));
         }
-        let target = connect::uri(scheme.clone(), address, "/");
+        let target = connect::uri(scheme.clone(), host, "/");
+        let socket = socket_of(exporter.endpoint.trim());
+        let address = match socket {
+            None => connect::address(&target),
+            Some(path) => format!("unix:{}", path.display()),
+        };
         let client = connect::Transport {
             tls: &exporter.tls,
             is_encrypted: scheme == http::uri::Scheme::HTTPS,
             is_http2_only: true,
-            target: Some(target.clone()),
+            target: Some(target),
+            socket: socket.map(Path::to_owned),
             timeout,
             keepalive: exporter.keepalive,
         }
@@ -62,7 +70,7 @@ impl OtlpGrpc {
         let method = |signal: Signal| connect::uri(scheme.clone(), authority.clone(), signal.grpc_path());
         Ok(OtlpGrpc {
             client,
-            target,
+            address,
             methods: PerSignal::new(method),
             headers,
             credentials: Credentials::new(exporter.auth.as_ref(), &config.extensions)?,
@@ -71,9 +79,9 @@ impl OtlpGrpc {
         })
     }
 
-    /// Where the backend is.
-    pub fn target(&self) -> &Uri {
-        &self.target
+    /// Where the backend is: scheme, host and port, or the socket.
+    pub fn address(&self) -> String {
+        self.address.clone()
     }
 
     /// Makes one call, which ends in time.

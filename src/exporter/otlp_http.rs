@@ -43,6 +43,7 @@ impl OtlpHttp {
             is_encrypted: Signal::ALL.into_iter().any(is_https),
             is_http2_only: false,
             target: None,
+            socket: None,
             timeout,
             keepalive: None,
         }

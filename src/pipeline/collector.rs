@@ -8,11 +8,12 @@ use crate::config::model::{
     ComponentId, Config, Extension, LabelLimits, Pipeline, Processor, Receiver, RefusalProcessor,
 };
 use crate::exporter::{self, Drained, Exporter};
+use crate::net::BindError;
 use crate::payload::Budget;
 use crate::processor::refusal::Refusal;
 use crate::receiver::{self, Bound, Feed};
 use crate::refusal::vocabulary::{Vocabulary, VocabularyError};
-use crate::telemetry::http::{ListenError, Pages};
+use crate::telemetry::http::Pages;
 use crate::telemetry::own::Own;
 use crate::telemetry::registry::Registry;
 use crate::telemetry::responses::Responses;
@@ -58,14 +59,14 @@ pub enum StartError {
     },
     /// `/metrics` cannot be served.
     #[error("service.telemetry.metrics: {0}")]
-    Metrics(ListenError),
+    Metrics(BindError),
     /// An extension cannot listen.
     #[error("extension {extension}: {source}")]
     Extension {
         /// Which.
         extension: ComponentId,
         /// Why.
-        source: ListenError,
+        source: BindError,
     },
     /// A receiver cannot listen.
     #[error(transparent)]

@@ -24,6 +24,7 @@ pub use respond::Error;
 
 use crate::config::ComponentId;
 use crate::config::model::{Authentication, Extension, GrpcServer, HttpServer, OtlpReceiver, ServerTls};
+use crate::net::{Address, BindError, Listener};
 use crate::otlp::Signal;
 use crate::payload::{Budget, Consume};
 use crate::telemetry::own::{Own, Transport};
@@ -32,9 +33,8 @@ use auth::{AuthError, Authenticator};
 use buffers::Buffers;
 use connection::{Ending, Limits};
 use intake::{Intake, Source};
-use listen::{BindError, Listener, Port};
+use listen::Port;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -93,8 +93,8 @@ pub struct Bound {
     pub receiver: ComponentId,
     /// What is spoken there.
     pub transport: Transport,
-    /// With the port that was really taken.
-    pub address: SocketAddr,
+    /// Where.
+    pub address: Address,
 }
 
 /// Opens every port, then starts to take requests: an error means that nothing was started. `extensions` are those
@@ -133,7 +133,7 @@ pub async fn start<C: Consume>(
         let mut listed = |transport, listener: &Listener| {
             for address in listener.addresses() {
                 tracing::info!(%receiver, %transport, %address, "listening");
-                ports.push(Bound { receiver: receiver.clone(), transport, address: *address });
+                ports.push(Bound { receiver: receiver.clone(), transport, address: address.clone() });
             }
         };
         let source = |consumer, authenticator| Source {
@@ -145,11 +145,11 @@ pub async fn start<C: Consume>(
         };
         if let Some(Opened { server, listener, tls, authenticator }) = grpc {
             listed(Transport::Grpc, &listener);
-            listener.serve(shared.grpc(server, tls, source(consumer.clone(), authenticator)));
+            listen::serve(listener, shared.grpc(server, tls, source(consumer.clone(), authenticator)));
         }
         if let Some(Opened { server, listener, tls, authenticator }) = http {
             listed(Transport::Http, &listener);
-            listener.serve(shared.http(server, tls, source(consumer, authenticator)));
+            listen::serve(listener, shared.http(server, tls, source(consumer, authenticator)));
         }
     }
     Ok(Running { ports, ending: shared.ending })
@@ -195,7 +195,7 @@ impl Opened<GrpcServer> {
     ) -> Result<Self, PortError> {
         let tls = tls(server.tls.as_ref(), &[b"h2"])?;
         let authenticator = authenticator(server.auth.as_ref(), extensions)?;
-        Ok(Opened { listener: Listener::bind(&server.endpoint).await?, server, tls, authenticator })
+        Ok(Opened { listener: Listener::bind(server.listens_at()).await?, server, tls, authenticator })
     }
 }
 
@@ -206,7 +206,7 @@ impl Opened<HttpServer> {
     ) -> Result<Self, PortError> {
         let tls = tls(server.tls.as_ref(), &[b"h2", b"http/1.1"])?;
         let authenticator = authenticator(server.auth.as_ref(), extensions)?;
-        Ok(Opened { listener: Listener::bind(&server.endpoint).await?, server, tls, authenticator })
+        Ok(Opened { listener: Listener::bind(server.listens_at()).await?, server, tls, authenticator })
     }
 }
 

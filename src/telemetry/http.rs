@@ -3,16 +3,15 @@
 //! It takes no bodies. Connections are bounded in number, in the time that a head may take, and in age, so that a peer
 //! that reads nothing does not keep what it asked for in memory.
 
+use crate::net::{Address, BindError, Endpoint, Listener, Socket, Stream};
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -45,16 +44,6 @@ impl Default for PageLimits {
     }
 }
 
-/// A port cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {endpoint}: {source}")]
-pub struct ListenError {
-    /// As configured.
-    pub endpoint: String,
-    /// Why.
-    pub source: io::Error,
-}
-
 /// A server at work.
 #[derive(Debug)]
 pub struct Pages {
@@ -65,20 +54,14 @@ pub struct Pages {
 
 impl Pages {
     /// Serves `router` on every address of `endpoint`, which is `host:port`, within the default limits.
-    pub async fn serve(endpoint: &str, router: Router) -> Result<Self, ListenError> {
+    pub async fn serve(endpoint: &str, router: Router) -> Result<Self, BindError> {
         Pages::serve_within(PageLimits::default(), endpoint, router).await
     }
 
     /// Serves `router` on every address of `endpoint`.
-    pub async fn serve_within(
-        limits: PageLimits,
-        endpoint: &str,
-        router: Router,
-    ) -> Result<Self, ListenError> {
-        let error = |source| ListenError { endpoint: endpoint.to_owned(), source };
-        let sockets = bind(endpoint).await.map_err(error)?;
-        let addresses: io::Result<Vec<_>> = sockets.iter().map(TcpListener::local_addr).collect();
-        let addresses = addresses.map_err(error)?;
+    pub async fn serve_within(limits: PageLimits, endpoint: &str, router: Router) -> Result<Self, BindError> {
+        let listener = Listener::bind(Endpoint::Tcp(endpoint)).await?;
+        let addresses = listener.addresses().iter().filter_map(Address::tcp).collect();
         let port = Port {
             router,
             limits,
@@ -86,7 +69,7 @@ impl Pages {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        for socket in sockets {
+        for socket in listener.into_sockets() {
             port.tasks.spawn(port.clone().accept(socket));
         }
         Ok(Pages { addresses, stop: port.stop, tasks: port.tasks })
@@ -105,31 +88,6 @@ impl Pages {
     }
 }
 
-/// An empty host is every address of the machine; `localhost` is both loopbacks, where there are both.
-async fn bind(endpoint: &str) -> io::Result<Vec<TcpListener>> {
-    let endpoint = match endpoint.strip_prefix(':') {
-        Some(port) => format!("[::]:{port}"),
-        None => endpoint.to_owned(),
-    };
-    let mut sockets: Vec<TcpListener> = Vec::new();
-    let mut failed = None;
-    for mut address in lookup_host(&endpoint).await? {
-        // A free port is the same for all.
-        if let (0, Some(Ok(first))) = (address.port(), sockets.first().map(TcpListener::local_addr)) {
-            address.set_port(first.port());
-        }
-        match TcpListener::bind(address).await {
-            Ok(socket) => sockets.push(socket),
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => failed = Some(error),
-            Err(error) => return Err(error),
-        }
-    }
-    match failed {
-        Some(error) if sockets.is_empty() => Err(error),
-        _ => Ok(sockets),
-    }
-}
-
 /// What all sockets of an endpoint share.
 #[derive(Clone)]
 struct Port {
@@ -141,7 +99,7 @@ struct Port {
 }
 
 impl Port {
-    async fn accept(self, socket: TcpListener) {
+    async fn accept(self, socket: Socket) {
         loop {
             let next = async { (self.places.clone().acquire_owned().await, socket.accept().await) };
             let accepted = tokio::select! {
@@ -149,7 +107,7 @@ impl Port {
                 () = self.stop.cancelled() => return,
             };
             match accepted {
-                (place, Ok((stream, _))) => {
+                (place, Ok(stream)) => {
                     let port = self.clone();
                     self.tasks.spawn(async move {
                         port.converse(stream).await;
@@ -165,7 +123,7 @@ impl Port {
         }
     }
 
-    async fn converse(self, stream: TcpStream) {
+    async fn converse(self, stream: Stream) {
         let limits = self.limits;
         let mut builder = http1::Builder::new();
         builder

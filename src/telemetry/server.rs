@@ -1,7 +1,8 @@
 //! `/metrics`: what Prometheus scrapes.
 
 use crate::config::model::PrometheusReader;
-use crate::telemetry::http::{ListenError, Pages};
+use crate::net::BindError;
+use crate::telemetry::http::Pages;
 use crate::telemetry::registry::Registry;
 use crate::telemetry::text::Form;
 use axum::Router;
@@ -34,7 +35,7 @@ const MOST_SCRAPES: usize = 4;
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Serves the metrics of `registry` at `/metrics` of every reader.
-pub async fn serve(readers: &[PrometheusReader], registry: &Registry) -> Result<Vec<Pages>, ListenError> {
+pub async fn serve(readers: &[PrometheusReader], registry: &Registry) -> Result<Vec<Pages>, BindError> {
     let mut servers = Vec::with_capacity(readers.len());
     for reader in readers {
         let scrapes = Scrapes {

@@ -151,7 +151,7 @@ impl Stage {
     }
 
     fn address(&self, transport: Transport) -> SocketAddr {
-        self.running.ports().iter().find(|p| p.transport == transport).unwrap().address
+        self.running.ports().iter().find(|p| p.transport == transport).unwrap().address.tcp().unwrap()
     }
 
     pub fn account(&self, transport: Transport, signal: Signal) -> ReceiverSnapshot {

@@ -27,7 +27,7 @@ impl Checker<'_> {
     }
 
     fn grpc_server(&mut self, server: &GrpcServer, path: &Path) {
-        self.address(&path.key("endpoint"), endpoint::check_listener(&server.endpoint));
+        self.address(&path.key("endpoint"), endpoint::check_endpoint(server.listens_at()));
         self.at_least(1, server.max_message_size, &path.key("max_recv_msg_size_mib"));
         self.at_least(1, server.max_concurrent_streams as usize, &path.key("max_concurrent_streams"));
         self.at_least(1024, server.max_header_size as usize, &path.key("max_header_size"));
@@ -40,7 +40,7 @@ impl Checker<'_> {
     }
 
     fn http_server(&mut self, server: &HttpServer, path: &Path) {
-        self.address(&path.key("endpoint"), endpoint::check_listener(&server.endpoint));
+        self.address(&path.key("endpoint"), endpoint::check_endpoint(server.listens_at()));
         self.at_least(1, server.max_request_body_size, &path.key("max_request_body_size"));
         self.at_least(1, server.max_concurrent_streams as usize, &path.key("max_concurrent_streams"));
         self.at_least(1024, server.max_header_size as usize, &path.key("max_header_size"));

@@ -2,9 +2,10 @@
 
 use super::Checker;
 use crate::config::diagnostic::{Diagnostic, Problem};
-use crate::config::endpoint;
+use crate::config::endpoint::{self, Identity};
 use crate::config::model::{ComponentId, Config, Extension, Logs, Receiver};
 use crate::config::node::{Node, Path, Value};
+use crate::net::Endpoint;
 use std::collections::{BTreeMap, BTreeSet};
 use tracing_subscriber::EnvFilter;
 
@@ -71,7 +72,7 @@ impl Checker<'_> {
 
     /// No two listen at one address, and no exporter sends to a listener of this program.
     pub(super) fn listeners(&mut self, config: &Config) {
-        let mut taken: BTreeMap<(String, u16), Path> = BTreeMap::new();
+        let mut taken: BTreeMap<Identity, Path> = BTreeMap::new();
         for (endpoint, path) in listeners(config) {
             let Some(address) = endpoint::identity(&endpoint) else { continue };
             match taken.get(&address) {
@@ -81,9 +82,9 @@ impl Checker<'_> {
         }
         for (id, exporter) in &config.exporters {
             let Some(endpoint) = exporter.endpoint() else { continue };
-            let Some((host, port)) = endpoint::identity(endpoint) else { continue };
-            let everywhere = (host == "localhost").then(|| taken.get(&("*".to_owned(), port))).flatten();
-            if let Some(receiver) = taken.get(&(host, port)).or(everywhere) {
+            let Some(target) = endpoint::identity(endpoint) else { continue };
+            let everywhere = target.everywhere().and_then(|everywhere| taken.get(&everywhere));
+            if let Some(receiver) = taken.get(&target).or(everywhere) {
                 let path = Path::component("exporters", id).key("endpoint");
                 self.invalid(&path, &format!("{endpoint} is {receiver}: data would go round for ever"));
             }
@@ -177,11 +178,15 @@ fn listeners(config: &Config) -> Vec<(String, Path)> {
     let is_fed = |id: &ComponentId| config.service.pipelines.values().any(|p| p.receivers.contains(id));
     for (id, Receiver::Otlp(otlp)) in config.receivers.iter().filter(|(id, _)| is_fed(id)) {
         let protocols = Path::component("receivers", id).key("protocols");
-        let grpc =
-            otlp.grpc.as_ref().map(|grpc| (grpc.endpoint.clone(), protocols.keys(["grpc", "endpoint"])));
-        let http =
-            otlp.http.as_ref().map(|http| (http.endpoint.clone(), protocols.keys(["http", "endpoint"])));
-        listeners.extend(grpc.into_iter().chain(http));
+        let grpc = otlp.grpc.as_ref().map(|grpc| (grpc.listens_at(), "grpc"));
+        let http = otlp.http.as_ref().map(|http| (http.listens_at(), "http"));
+        listeners.extend(grpc.into_iter().chain(http).map(|(endpoint, protocol)| {
+            let endpoint = match endpoint {
+                Endpoint::Tcp(endpoint) => endpoint.to_owned(),
+                Endpoint::Unix(path) => format!("unix:{}", path.display()),
+            };
+            (endpoint, protocols.keys([protocol, "endpoint"]))
+        }));
     }
     let runs = |id: &ComponentId| config.service.extensions.contains(id);
     for (id, extension) in config.extensions.iter().filter(|(id, _)| runs(id)) {

@@ -17,7 +17,7 @@ pub use exporter::{
 };
 pub use extension::{BearerTokenAuth, Extension, FileStorage, HealthCheck, RefusalApi};
 pub use processor::{Batch, LabelLimits, MemoryLimiter, Processor, RefusalProcessor};
-pub use receiver::{GrpcServer, HttpServer, OtlpReceiver, Receiver};
+pub use receiver::{GrpcServer, HttpServer, OtlpReceiver, Receiver, Transport};
 pub use security::{Authentication, ClientTls, Secret, ServerTls, TlsVersion};
 pub use service::{Admission, LogEncoding, Logs, Metrics, Pipeline, PrometheusReader, Service, Telemetry};
 

@@ -2,6 +2,7 @@
 
 use super::{Authentication, ServerTls, present};
 use crate::config::units::{duration, mebibytes};
+use crate::net::Endpoint;
 use crate::otlp::Signal;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -28,8 +29,10 @@ pub struct OtlpReceiver {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(from = "GrpcServerKeys", into = "GrpcServerKeys")]
 pub struct GrpcServer {
-    /// Host and port to listen on.
+    /// Host and port to listen on, or the path of a Unix socket.
     pub endpoint: String,
+    /// What `endpoint` is.
+    pub transport: Transport,
     /// `tls`; none means plain text.
     pub tls: Option<ServerTls>,
     /// `auth`; none means that everybody may send.
@@ -61,6 +64,7 @@ impl Default for GrpcServer {
     fn default() -> Self {
         GrpcServer {
             endpoint: "localhost:4317".to_owned(),
+            transport: Transport::Tcp,
             tls: None,
             auth: None,
             max_message_size: 64 << 20,
@@ -77,12 +81,21 @@ impl Default for GrpcServer {
     }
 }
 
+impl GrpcServer {
+    /// Where to listen.
+    pub fn listens_at(&self) -> Endpoint<'_> {
+        self.transport.endpoint(&self.endpoint)
+    }
+}
+
 /// `receivers.otlp.protocols.http`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HttpServer {
-    /// Host and port to listen on.
+    /// Host and port to listen on, or the path of a Unix socket.
     pub endpoint: String,
+    /// What `endpoint` is.
+    pub transport: Transport,
     /// `tls`; none means plain text.
     pub tls: Option<ServerTls>,
     /// `auth`; none means that everybody may send.
@@ -116,6 +129,7 @@ impl Default for HttpServer {
     fn default() -> Self {
         HttpServer {
             endpoint: "localhost:4318".to_owned(),
+            transport: Transport::Tcp,
             tls: None,
             auth: None,
             max_request_body_size: 64 << 20,
@@ -128,6 +142,33 @@ impl Default for HttpServer {
             read_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(60),
             max_connections: 1024,
+        }
+    }
+}
+
+impl HttpServer {
+    /// Where to listen.
+    pub fn listens_at(&self) -> Endpoint<'_> {
+        self.transport.endpoint(&self.endpoint)
+    }
+}
+
+/// `transport`: of which kind an endpoint is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// Host and port.
+    #[default]
+    Tcp,
+    /// The path of a Unix socket.
+    Unix,
+}
+
+impl Transport {
+    fn endpoint(self, endpoint: &str) -> Endpoint<'_> {
+        match self {
+            Transport::Tcp => Endpoint::Tcp(endpoint),
+            Transport::Unix => Endpoint::Unix(std::path::Path::new(endpoint)),
         }
     }
 }
@@ -178,14 +219,6 @@ struct GrpcServerKeys {
     max_connections: usize,
 }
 
-/// The Collector has `unix` too.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Transport {
-    #[default]
-    Tcp,
-}
-
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Keepalive {
@@ -224,6 +257,7 @@ impl From<GrpcServerKeys> for GrpcServer {
         let parameters = keys.keepalive.server_parameters;
         GrpcServer {
             endpoint: keys.endpoint,
+            transport: keys.transport,
             tls: keys.tls,
             auth: keys.auth,
             max_message_size: keys.max_recv_msg_size_mib,
@@ -244,7 +278,7 @@ impl From<GrpcServer> for GrpcServerKeys {
     fn from(server: GrpcServer) -> Self {
         GrpcServerKeys {
             endpoint: server.endpoint,
-            transport: Transport::Tcp,
+            transport: server.transport,
             tls: server.tls,
             auth: server.auth,
             max_recv_msg_size_mib: server.max_message_size,
