@@ -81,6 +81,18 @@ fn a_saved_answer_of_a_vendor_is_explained_too() {
 }
 
 #[test]
+fn a_saved_answer_may_still_be_coded() {
+    let body = std::fs::read("tests/bodies/anthropic/refusal_before_output.sse").unwrap();
+    let coded = tempfile::NamedTempFile::new().unwrap();
+    let mut encoder = brotli::CompressorWriter::new(coded.as_file(), 4096, 5, 22);
+    std::io::Write::write_all(&mut encoder, &body).unwrap();
+    drop(encoder);
+    let arguments = ["--json", "--body", "--stream", "--provider", "anthropic", "--encoding", "br"];
+    let explained = lines(&explain(&arguments, &[coded.path().to_owned()]));
+    assert_eq!(explained[0]["verdict"]["llm.refusal.category"], "cyber");
+}
+
+#[test]
 fn nothing_that_a_model_or_a_vendor_said_is_printed() {
     let mut files = Vec::new();
     for directory in std::fs::read_dir("tests/corpus").unwrap().map(|entry| entry.unwrap().path()) {

@@ -8,6 +8,7 @@ use crate::otlp::splice::splice;
 use crate::otlp::visit::{Envelope, Visit};
 use crate::otlp::wire::{Fields, Malformed, Value};
 use crate::refusal::answer::Reader;
+use crate::refusal::answer::coding::{Bounds, Coding, Decoder, Undecodable, UnknownCoding};
 use crate::refusal::evidence::{Evidence, Origin, Shown, read_log_record, read_span};
 use crate::refusal::judge::{Call, Judgment, judge, judge_answer};
 use crate::refusal::policy::Policy;
@@ -47,6 +48,9 @@ pub struct Explain {
     /// The answers were streamed.
     #[arg(long, requires = "body")]
     stream: bool,
+    /// The answers are still coded, as content-encoding says: gzip, deflate, br or zstd.
+    #[arg(long, value_name = "CODING", requires = "body")]
+    encoding: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -66,6 +70,10 @@ enum ExplainError {
     Json { line: usize, error: JsonError },
     #[error("no OTLP protobuf: {0}")]
     Malformed(#[from] Malformed),
+    #[error("{0}")]
+    UnknownCoding(#[from] UnknownCoding),
+    #[error("{0}")]
+    Undecodable(#[from] Undecodable),
 }
 
 pub fn execute(explain: &Explain) -> Exit {
@@ -108,7 +116,7 @@ impl Explain {
             text: String::new(),
         };
         if self.body {
-            explained.answer(&bytes, self);
+            explained.answer(&self.decoded(bytes)?, self);
             return Ok(explained.text);
         }
         let (mut items, mut responses) = (0, 0);
@@ -125,6 +133,16 @@ impl Explain {
             );
         }
         Ok(explained.text)
+    }
+
+    /// A vendor's answer without its content coding, as far as it is there.
+    fn decoded(&self, bytes: Vec<u8>) -> Result<Vec<u8>, ExplainError> {
+        let header = self.encoding.as_deref().unwrap_or_default();
+        let Some(coding) = Coding::of_header(header.as_bytes())? else { return Ok(bytes) };
+        let mut text = Vec::new();
+        let mut decoder = Decoder::new(coding, Bounds::default());
+        decoder.feed(&bytes, |_| true, |piece| text.extend_from_slice(piece))?;
+        Ok(text)
     }
 
     /// The requests in a file, as protobuf.

@@ -1,11 +1,12 @@
 //! Reads a vendor's own answer (JSON, a stream of events, or what an instrumentation made of one), whole, cut off or
 //! in pieces, and keeps only how it ended. No text of the answer is stored.
 //!
-//! Bytes go from the [`Reader`] through their framing (`sse`, `event_stream`) and the tokenizer (`json`) to the
+//! Bytes go, once their [`coding`] is undone, from the [`Reader`] through their framing (`sse`, `event_stream`) and the tokenizer (`json`) to the
 //! [`Extractor`], which a walk over a structured value may call itself. It believes a key only where an answer has it:
 //! unknown objects are wrappers and are looked into; content, arguments and results of tools, the request and what the
 //! model made up are not.
 
+pub mod coding;
 mod event_stream;
 mod extract;
 mod json;
