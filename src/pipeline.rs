@@ -13,7 +13,7 @@ use signals::{Signal, Signals};
 /// Runs `config` until the process is told to stop, then delivers what has been accepted.
 ///
 /// SIGTERM or SIGINT stops it; a second one ends the process at once. SIGHUP calls `reload` and takes over the
-/// vocabularies of the configuration that it returns; everything else stays as it is until the next start.
+/// vocabularies and policies of the configuration that it returns; everything else stays as it is until the next start.
 pub fn run(config: Config, reload: impl Fn() -> Result<Config, Errors>) -> Result<Ended, StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

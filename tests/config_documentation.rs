@@ -119,7 +119,7 @@ fn rows() -> Vec<Row> {
     for line in DOCUMENT.lines() {
         if let Some(path) = line.strip_prefix("### `") {
             heading = path.trim_end_matches('`').to_owned();
-        } else if line.starts_with("## ") {
+        } else if line.starts_with("## ") || line.starts_with("### ") {
             heading.clear();
         }
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();

@@ -201,15 +201,49 @@ async fn a_new_word_is_learned_without_a_restart_and_a_broken_file_changes_nothi
 
     write("length");
     collector.signal("HUP");
-    collector.wait_until("it has read the file again", |c| c.log().contains("has been read again"));
+    collector.wait_until("it has read the file again", |c| c.log().contains("have been read again"));
     send(&collector).await;
     assert_eq!((class(&collector, "pause"), class(&collector, "length")), (1, 1));
 
     write("unknown");
     collector.signal("HUP");
-    collector.wait_until("it has refused the file", |c| c.log().contains("stays as it was"));
+    collector.wait_until("it has refused the file", |c| c.log().contains("stay as they were"));
     send(&collector).await;
     assert_eq!(class(&collector, "length"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policy_stands_on_the_span_and_in_the_counters_and_is_exchanged_without_a_restart() {
+    let backend = Backend::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("policy.yaml");
+    std::fs::write(
+        &file,
+        "- {vendor: openai, action: ignore}
+- {vendor: anthropic, model: claude-opus-*, workload: checkout, action: reroute, fallback_model: claude-haiku-4-5}
+- {action: escalate}
+",
+    )
+    .unwrap();
+    let processors = format!("{{refusal: {{policy: \"${{file:{}}}\"}}}}", file.display());
+    let mut collector = Collector::start_with(&processors, &to(&backend), TRACES, "");
+    let action = |collector: &Collector, action: &str| {
+        collector.sum("llm_refusals_total", &[&format!("llm_refusal_action=\"{action}\"")])
+    };
+    send("grpc", &collector.grpc, &["refusal"]).await;
+    let span = received(&backend, "grpc refusal");
+    assert_eq!(attribute(&span, "llm.refusal.action").as_deref(), Some("reroute"));
+    assert_eq!(attribute(&span, "llm.refusal.fallback_model").as_deref(), Some("claude-haiku-4-5"));
+    assert_eq!(action(&collector, "reroute"), 1);
+
+    std::fs::write(&file, "- {vendor: anthropic, category: missing, action: ignore}\n").unwrap();
+    collector.signal("HUP");
+    collector.wait_until("it has read the file again", |c| c.log().contains("have been read again"));
+    send("http", &collector.http, &["refusal"]).await;
+    let span = received(&backend, "http refusal");
+    assert_eq!(attribute(&span, "llm.refusal.action").as_deref(), Some("ignore"));
+    assert_eq!(attribute(&span, "llm.refusal.fallback_model"), None);
+    assert_eq!((action(&collector, "reroute"), action(&collector, "ignore")), (1, 1));
 }
 
 fn to(backend: &Backend) -> String {

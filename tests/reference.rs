@@ -15,8 +15,7 @@ use prost::Message as _;
 use refusal_collector::config::model::{LabelLimits, RefusalProcessor};
 use refusal_collector::otlp::Signal;
 use refusal_collector::payload::{Message, Payload, Permit};
-use refusal_collector::processor::refusal::Refusal;
-use refusal_collector::refusal::vocabulary::Vocabulary;
+use refusal_collector::processor::refusal::{Refusal, Rulebook};
 use refusal_collector::telemetry::responses::Responses;
 use std::sync::{Arc, OnceLock};
 
@@ -203,8 +202,10 @@ proptest! {
 /// The request after the processor, how many items it counted, and how many responses.
 fn judged(request: &ExportTraceServiceRequest) -> (Vec<u8>, usize, u64) {
     static REFUSAL: OnceLock<Refusal> = OnceLock::new();
-    let refusal = REFUSAL
-        .get_or_init(|| Refusal::new(&RefusalProcessor::default(), Vocabulary::embedded().unwrap(), None));
+    let refusal = REFUSAL.get_or_init(|| {
+        let config = RefusalProcessor::default();
+        Refusal::new(&config, Rulebook::new(&config).unwrap(), None)
+    });
     let responses = Responses::new(LabelLimits::default());
     let mut tally = responses.tally();
     let message = request.encode_to_vec();

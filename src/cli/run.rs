@@ -9,7 +9,8 @@ use clap::Args;
 /// Receive, judge, count and send on, until told to stop. This is also what happens without a subcommand.
 ///
 /// SIGTERM or Ctrl-C stops taking requests, sends what is queued for at most service.shutdown_timeout, and ends. A second
-/// signal ends at once. SIGHUP reads the configuration again and takes over processors.refusal.vocabulary.
+/// signal ends at once. SIGHUP reads the configuration again and takes over the vocabulary and policy
+/// of processors.refusal.
 #[derive(Args, Debug)]
 pub struct Run {
     #[command(flatten)]

@@ -21,6 +21,7 @@ mod de;
 pub mod endpoint;
 mod expand;
 mod node;
+mod policy;
 mod scalar;
 mod unsupported;
 mod vocabulary;
@@ -84,6 +85,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Errors> {
     let written = tree.clone();
     let mut config = assemble::assemble(&mut tree, &mut findings);
     vocabulary::complete(&mut config, &written, &mut findings);
+    policy::check(&config, &written, &mut findings);
     check::check(&config, &written, &mut findings);
     unsupported::check(&config, &written, &mut findings);
     let Findings { errors, warnings } = findings.in_order();

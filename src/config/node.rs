@@ -74,6 +74,14 @@ impl Node {
         }
     }
 
+    /// The list, if it is one.
+    pub fn as_list(&self) -> Option<&[Node]> {
+        match &self.value {
+            Value::List(list) => Some(list),
+            Value::Null | Value::Scalar(_) | Value::Map(_) => None,
+        }
+    }
+
     /// Whether there is nothing, or `false`, or an empty text, list or map: what switches nothing on.
     pub fn is_off(&self) -> bool {
         match &self.value {

@@ -4,15 +4,12 @@ use super::budget;
 use super::intake::{Intake, Route, Routes};
 use crate::admin::health::{Health, HealthServer, Stage};
 use crate::config::Errors;
-use crate::config::model::{
-    ComponentId, Config, Extension, LabelLimits, Pipeline, Processor, Receiver, RefusalProcessor,
-};
+use crate::config::model::{ComponentId, Config, Extension, LabelLimits, Pipeline, Processor, Receiver};
 use crate::exporter::{self, Drained, Exporter};
 use crate::net::BindError;
 use crate::payload::Budget;
-use crate::processor::refusal::Refusal;
+use crate::processor::refusal::{Refusal, Rulebook, RulebookError};
 use crate::receiver::{self, Bound, Feed};
-use crate::refusal::vocabulary::{Vocabulary, VocabularyError};
 use crate::telemetry::http::Pages;
 use crate::telemetry::own::Own;
 use crate::telemetry::registry::Registry;
@@ -46,9 +43,14 @@ pub enum StartError {
     /// The operating system gives no threads or signals.
     #[error("the runtime cannot be started: {0}")]
     Runtime(io::Error),
-    /// The vocabulary is broken.
-    #[error("vocabulary: {0}")]
-    Vocabulary(#[from] VocabularyError),
+    /// A processor has nothing to judge by.
+    #[error("processor {processor}: {source}")]
+    Rulebook {
+        /// Which.
+        processor: ComponentId,
+        /// Why.
+        source: Box<RulebookError>,
+    },
     /// An exporter cannot be set up.
     #[error("exporter {exporter}: {source}")]
     Exporter {
@@ -161,26 +163,27 @@ impl Collector {
         &self.own
     }
 
-    /// Takes over the vocabularies of a configuration that was read again. One that has errors changes nothing.
+    /// Takes over the vocabularies and policies of a configuration that was read again. One that has errors changes
+    /// nothing.
     pub(super) fn take_over(&self, reloaded: Result<Config, Errors>) {
-        let vocabularies = reloaded.map_err(|errors| errors.to_string()).and_then(|config| {
-            let vocabularies = self.refusals.keys().filter_map(|id| match config.processors.get(id) {
-                Some(Processor::Refusal(refusal)) => Some(vocabulary(refusal).map(|new| (id, new))),
+        let rulebooks = reloaded.map_err(|errors| errors.to_string()).and_then(|config| {
+            let rulebooks = self.refusals.keys().filter_map(|id| match config.processors.get(id) {
+                Some(Processor::Refusal(refusal)) => Some(Rulebook::new(refusal).map(|new| (id, new))),
                 _ => None,
             });
-            vocabularies.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
+            rulebooks.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
         });
-        match vocabularies {
-            Ok(vocabularies) => {
-                for (id, vocabulary) in vocabularies {
+        match rulebooks {
+            Ok(rulebooks) => {
+                for (id, rulebook) in rulebooks {
                     if let Some(refusal) = self.refusals.get(id) {
-                        refusal.exchange_vocabulary(vocabulary);
-                        tracing::info!(processor = %id, "the vocabulary has been read again");
+                        refusal.exchange(rulebook);
+                        tracing::info!(processor = %id, "vocabulary and policy have been read again");
                     }
                 }
             }
             Err(errors) => {
-                tracing::error!(%errors, "the vocabulary stays as it was: the configuration has errors")
+                tracing::error!(%errors, "vocabulary and policy stay as they were: the configuration has errors")
             }
         }
     }
@@ -247,14 +250,12 @@ fn start_refusals(config: &Config) -> Result<BTreeMap<ComponentId, Arc<Refusal>>
     let mut refusals = BTreeMap::new();
     for (id, processor) in &config.processors {
         let Processor::Refusal(refusal) = processor else { continue };
-        let refusal = Refusal::new(refusal, vocabulary(refusal)?, own_resource.as_deref());
+        let rulebook = Rulebook::new(refusal)
+            .map_err(|source| StartError::Rulebook { processor: id.clone(), source: Box::new(source) })?;
+        let refusal = Refusal::new(refusal, rulebook, own_resource.as_deref());
         refusals.insert(id.clone(), Arc::new(refusal));
     }
     Ok(refusals)
-}
-
-fn vocabulary(config: &RefusalProcessor) -> Result<Vocabulary, VocabularyError> {
-    Vocabulary::embedded()?.extended(&config.vocabulary)
 }
 
 /// There is one registry per process: of several `refusal` processors the first that a pipeline names says how large it

@@ -10,9 +10,9 @@ use crate::payload::Payload;
 use crate::processor::workload::{SELFTEST, Workload};
 use crate::refusal::evidence::{Evidence, Origin, read_log_record, read_span};
 use crate::refusal::judge::{Judge, provider_of};
-use crate::refusal::policy::Policy;
+use crate::refusal::policy::{Policy, UnknownVendor};
 use crate::refusal::verdict::Verdict;
-use crate::refusal::vocabulary::Vocabulary;
+use crate::refusal::vocabulary::{Vocabulary, VocabularyError};
 use crate::telemetry::tally::Tally;
 use crate::telemetry::{Observation, RefusalLabels};
 use arc_swap::ArcSwap;
@@ -29,39 +29,64 @@ pub struct Processed {
     pub selftest: bool,
 }
 
-/// One `refusal` processor. The vocabulary can be exchanged while it works.
+/// One `refusal` processor. Its rulebook can be exchanged while it works.
 #[derive(Debug)]
 pub struct Refusal {
-    vocabulary: ArcSwap<Vocabulary>,
-    policy: Policy,
+    rulebook: ArcSwap<Rulebook>,
     workload: Workload,
     count_judged: bool,
 }
 
+/// By what it judges.
+#[derive(Debug)]
+pub struct Rulebook {
+    vocabulary: Vocabulary,
+    policy: Policy,
+}
+
+/// Why a configuration gives no rulebook.
+#[derive(Debug, thiserror::Error)]
+pub enum RulebookError {
+    /// The vocabulary is broken.
+    #[error("vocabulary: {0}")]
+    Vocabulary(#[from] VocabularyError),
+    /// The policy names a vendor that there is not.
+    #[error(transparent)]
+    Policy(#[from] UnknownVendor),
+}
+
+impl Rulebook {
+    /// The embedded vocabulary with what the configuration adds, and its policy.
+    pub fn new(config: &RefusalProcessor) -> Result<Self, RulebookError> {
+        let vocabulary = Vocabulary::embedded()?.extended(&config.vocabulary)?;
+        let policy = Policy::new(&config.policy, &vocabulary)?;
+        Ok(Rulebook { vocabulary, policy })
+    }
+}
+
 impl Refusal {
     /// A processor as configured; `own_resource` is `OTEL_RESOURCE_ATTRIBUTES` of the collector.
-    pub fn new(config: &RefusalProcessor, vocabulary: Vocabulary, own_resource: Option<&str>) -> Self {
+    pub fn new(config: &RefusalProcessor, rulebook: Rulebook, own_resource: Option<&str>) -> Self {
         Refusal {
-            vocabulary: ArcSwap::from_pointee(vocabulary),
-            policy: Policy::default(),
+            rulebook: ArcSwap::from_pointee(rulebook),
             workload: Workload::new(&config.workload, own_resource),
             count_judged: config.count_judged,
         }
     }
 
-    /// From the next request on, words mean what `vocabulary` says.
-    pub fn exchange_vocabulary(&self, vocabulary: Vocabulary) {
-        self.vocabulary.store(Arc::new(vocabulary));
+    /// From the next request on, `rulebook` counts.
+    pub fn exchange(&self, rulebook: Rulebook) {
+        self.rulebook.store(Arc::new(rulebook));
     }
 
     /// Judges the request. What is to be counted is added to `tally`.
     pub fn process(&self, mut payload: Payload, tally: &mut Tally) -> Result<Processed, Malformed> {
         let message = payload.message.protobuf();
-        let vocabulary = self.vocabulary.load();
+        let rulebook = self.rulebook.load();
         let mut judging = Judging {
             processor: self,
-            vocabulary: &vocabulary,
-            judge: Judge::new(&vocabulary, &self.policy),
+            vocabulary: &rulebook.vocabulary,
+            judge: Judge::new(&rulebook.vocabulary, &rulebook.policy),
             signal: payload.signal,
             origin: Origin::default(),
             workload: String::new(),

@@ -9,6 +9,7 @@ mod attributes;
 mod dialects;
 pub mod evidence;
 pub mod judge;
+mod pattern;
 pub mod policy;
 pub mod verdict;
 pub mod vocabulary;

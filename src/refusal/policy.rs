@@ -1,37 +1,57 @@
 //! What the caller should do about a refusal: the first rule that matches says.
 
+use crate::refusal::pattern::Pattern;
 use crate::refusal::verdict::{Action, Category, Phase};
+use crate::refusal::vocabulary::Vocabulary;
+use serde::de::value::{BorrowedStrDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::marker::PhantomData;
 
 /// Rules in order. Without any, every refusal is to be shown to the user.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
-    rules: Vec<Rule>,
+    rules: Vec<Compiled>,
 }
 
-/// One rule: what it asks for, and what it then says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One rule of `processors.refusal.policy`: what it asks for, and what it then says. It matches a refusal that has one
+/// word of each list; what is not there is not asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Rule {
-    /// When it applies.
-    pub when: Condition,
+    /// Any of these categories.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub category: Vec<Category>,
+    /// Any of these: a vendor of the vocabulary (`google`) is all of its providers, a provider key (`gcp.vertex_ai`)
+    /// is that one.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub vendor: Vec<String>,
+    /// Any of these models; `*` stands for anything.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub model: Vec<String>,
+    /// Any of these workloads; `*` stands for anything.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub workload: Vec<String>,
+    /// Any of these phases.
+    #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    pub phase: Vec<Phase>,
     /// What to do then.
     pub action: Action,
-    /// The model to go to, for [`Action::Reroute`].
+    /// The model to go to, for [`Action::Reroute`]; without it the vendor's recommendation counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_model: Option<Box<str>>,
 }
 
-/// What a rule asks for. An empty list asks for nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Condition {
-    /// Any of these categories.
-    pub categories: Vec<Category>,
-    /// Any of these, as in `gen_ai.provider.name`.
-    pub providers: Vec<Box<str>>,
-    /// Any of these models; `*` at the end stands for any rest.
-    pub models: Vec<Box<str>>,
-    /// Any of these workloads; `*` at the end stands for any rest.
-    pub workloads: Vec<Box<str>>,
-    /// Any of these phases.
-    pub phases: Vec<Phase>,
+/// A rule names a vendor that the vocabulary does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("policy[{rule}]: the vocabulary has no vendor or provider {vendor:?}")]
+pub struct UnknownVendor {
+    /// Which rule, from 0.
+    pub rule: usize,
+    /// Which of its vendors, from 0.
+    pub index: usize,
+    /// The name.
+    pub vendor: String,
 }
 
 /// A refusal, as policy sees it.
@@ -50,34 +70,98 @@ pub struct Subject<'a> {
 }
 
 impl Policy {
-    /// A policy of these rules, tried in order.
-    pub fn new(rules: Vec<Rule>) -> Self {
-        Policy { rules }
+    /// A policy of these rules, tried in order. Vendors are looked up in `vocabulary`.
+    pub fn new(rules: &[Rule], vocabulary: &Vocabulary) -> Result<Self, UnknownVendor> {
+        let compiled = rules.iter().enumerate().map(|(rule, said)| {
+            Compiled::new(said, vocabulary).map_err(|(index, vendor)| UnknownVendor { rule, index, vendor })
+        });
+        Ok(Policy { rules: compiled.collect::<Result<_, _>>()? })
     }
 
     /// What to do about a refusal, and the model to go to if a rule names one.
     pub fn decide(&self, subject: &Subject<'_>) -> (Action, Option<&str>) {
-        let rule = self.rules.iter().find(|rule| rule.when.holds(subject));
+        let rule = self.rules.iter().find(|rule| rule.matches(subject));
         rule.map_or((Action::Surface, None), |rule| (rule.action, rule.fallback_model.as_deref()))
     }
 }
 
-impl Condition {
-    fn holds(&self, subject: &Subject<'_>) -> bool {
-        let any = |patterns: &[Box<str>], text| patterns.is_empty() || patterns.iter().any(|p| fits(p, text));
-        (self.categories.is_empty() || subject.categories.iter().any(|c| self.categories.contains(c)))
-            && (self.phases.is_empty() || self.phases.contains(&subject.phase))
-            && any(&self.providers, subject.provider)
-            && any(&self.models, subject.model)
-            && any(&self.workloads, subject.workload)
+impl Rule {
+    /// Whether it matches every refusal.
+    pub fn matches_all(&self) -> bool {
+        let Rule { category, vendor, model, workload, phase, action: _, fallback_model: _ } = self;
+        let is_empty = [vendor, model, workload].iter().all(|list| list.is_empty());
+        is_empty && category.is_empty() && phase.is_empty()
     }
 }
 
-fn fits(pattern: &str, text: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(beginning) => text.starts_with(beginning),
-        None => text == pattern,
+/// A rule whose names have been looked up.
+#[derive(Clone, Debug)]
+struct Compiled {
+    categories: Vec<Category>,
+    providers: Vec<Box<str>>,
+    models: Vec<Pattern>,
+    workloads: Vec<Pattern>,
+    phases: Vec<Phase>,
+    action: Action,
+    fallback_model: Option<Box<str>>,
+}
+
+impl Compiled {
+    fn new(rule: &Rule, vocabulary: &Vocabulary) -> Result<Self, (usize, String)> {
+        let mut providers = Vec::new();
+        for (index, vendor) in rule.vendor.iter().enumerate() {
+            let before = providers.len();
+            providers.extend(vocabulary.providers_called(vendor).map(Box::from));
+            if providers.len() == before {
+                return Err((index, vendor.clone()));
+            }
+        }
+        let patterns = |texts: &[String]| texts.iter().map(|text| Pattern::new(text)).collect();
+        Ok(Compiled {
+            categories: rule.category.clone(),
+            providers,
+            models: patterns(&rule.model),
+            workloads: patterns(&rule.workload),
+            phases: rule.phase.clone(),
+            action: rule.action,
+            fallback_model: rule.fallback_model.clone(),
+        })
     }
+
+    fn matches(&self, subject: &Subject<'_>) -> bool {
+        let fits =
+            |patterns: &[Pattern], text| patterns.is_empty() || patterns.iter().any(|p| p.matches(text));
+        (self.categories.is_empty() || subject.categories.iter().any(|c| self.categories.contains(c)))
+            && (self.phases.is_empty() || self.phases.contains(&subject.phase))
+            && (self.providers.is_empty() || self.providers.iter().any(|name| **name == *subject.provider))
+            && fits(&self.models, subject.model)
+            && fits(&self.workloads, subject.workload)
+    }
+}
+
+/// One word, or a list of at least one.
+fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct OneOrMany<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+        type Value = Vec<T>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a word or a list of words")
+        }
+        fn visit_borrowed_str<E: Error>(self, word: &'de str) -> Result<Vec<T>, E> {
+            Ok(vec![T::deserialize(BorrowedStrDeserializer::new(word))?])
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<T>, A::Error> {
+            let words: Vec<T> = Vec::deserialize(SeqAccessDeserializer::new(list))?;
+            match words.is_empty() {
+                true => Err(Error::custom("name at least one, or leave the key out")),
+                false => Ok(words),
+            }
+        }
+        fn visit_unit<E: Error>(self) -> Result<Vec<T>, E> {
+            Ok(Vec::new())
+        }
+    }
+    deserializer.deserialize_any(OneOrMany(PhantomData))
 }
 
 #[cfg(test)]
@@ -92,8 +176,9 @@ mod tests {
         phase: Phase::BeforeOutput,
     };
 
-    fn rule(when: Condition, action: Action) -> Rule {
-        Rule { when, action, fallback_model: None }
+    fn policy(json: &str) -> Result<Policy, UnknownVendor> {
+        let rules: Vec<Rule> = serde_json::from_str(json).unwrap();
+        Policy::new(&rules, &Vocabulary::embedded().unwrap())
     }
 
     #[test]
@@ -103,30 +188,36 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_matches_in_every_part_decides() {
-        let policy = Policy::new(vec![
-            rule(Condition { phases: vec![Phase::MidStream], ..Condition::default() }, Action::Ignore),
-            rule(
-                Condition {
-                    categories: vec![Category::Hate],
-                    workloads: vec!["search".into()],
-                    ..Condition::default()
-                },
-                Action::Ignore,
-            ),
-            Rule {
-                when: Condition {
-                    categories: vec![Category::Hate],
-                    providers: vec!["anthropic".into()],
-                    models: vec!["claude-opus-*".into()],
-                    ..Condition::default()
-                },
-                action: Action::Reroute,
-                fallback_model: Some("claude-haiku-4-5".into()),
-            },
-            rule(Condition::default(), Action::Escalate),
-        ]);
+        let policy = policy(
+            r#"[
+                {"phase": "mid_stream", "action": "ignore"},
+                {"category": "hate", "workload": "search", "action": "ignore"},
+                {"category": ["bio", "hate"], "vendor": ["openai", "anthropic"], "model": "claude-opus-*",
+                 "action": "reroute", "fallback_model": "claude-haiku-4-5"},
+                {"action": "escalate"}
+            ]"#,
+        )
+        .unwrap();
         assert_eq!(policy.decide(&REFUSAL), (Action::Reroute, Some("claude-haiku-4-5")));
-        let other = Subject { categories: &[Category::Bio], ..REFUSAL };
+        let other = Subject { categories: &[Category::Weapons], ..REFUSAL };
         assert_eq!(policy.decide(&other), (Action::Escalate, None));
+    }
+
+    #[test]
+    fn a_vendor_is_all_its_providers_and_a_provider_is_itself() {
+        let policy = policy(
+            r#"[{"vendor": "gcp.vertex_ai", "action": "ignore"}, {"vendor": "google", "action": "escalate"}]"#,
+        )
+        .unwrap();
+        let action = |provider| policy.decide(&Subject { provider, ..REFUSAL }).0;
+        assert_eq!(action("gcp.vertex_ai"), Action::Ignore);
+        assert_eq!(action("gcp.gemini"), Action::Escalate);
+        assert_eq!(action("anthropic"), Action::Surface);
+    }
+
+    #[test]
+    fn a_vendor_that_nobody_knows_is_told() {
+        let error = policy(r#"[{"vendor": ["openai", "acme"], "action": "ignore"}]"#).unwrap_err();
+        assert_eq!(error, UnknownVendor { rule: 0, index: 1, vendor: "acme".to_owned() });
     }
 }

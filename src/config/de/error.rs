@@ -55,6 +55,14 @@ impl Error {
         self.place.as_ref().map(|place| &place.path)
     }
 
+    /// Whether it says no more than that the key at `path` is missing.
+    pub(super) fn is_lack_of(&self, path: Option<&Path>) -> bool {
+        match (&self.fault, self.path(), path) {
+            (Fault::Missing { key }, Some(map), Some(path)) => map.key(key) == *path,
+            _ => false,
+        }
+    }
+
     /// Says that the error is about `node`, unless a nearer place is known.
     pub(super) fn at(self, node: &Node, path: &Path) -> Self {
         if self.place.is_some() {

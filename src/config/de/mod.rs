@@ -22,6 +22,7 @@ use std::cell::RefCell;
 /// Reading stops at the first wrong value, so that value is noted, taken out of the tree, and all is read again until
 /// the rest is right: one call finds all errors.
 pub fn read<T: DeserializeOwned>(tree: &mut Node, path: &Path, findings: &mut Findings) -> Option<T> {
+    let mut last_removed = None;
     loop {
         let node = tree.find(path)?;
         let noted = RefCell::new(Findings::default());
@@ -31,11 +32,15 @@ pub fn read<T: DeserializeOwned>(tree: &mut Node, path: &Path, findings: &mut Fi
             Ok(value) => return Some(value),
             Err(error) => error.at(node, path),
         };
-        findings.errors.extend(error.diagnostic());
+        // What was taken out is missing now, and has been told.
+        if !error.is_lack_of(last_removed.as_ref()) {
+            findings.errors.extend(error.diagnostic());
+        }
         let wrong = error.path()?;
         if wrong == path || tree.remove(wrong).is_none() {
             return None;
         }
+        last_removed = Some(wrong.clone());
     }
 }
 

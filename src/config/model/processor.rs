@@ -1,7 +1,7 @@
 //! `processors`.
 
 use crate::config::units::{duration, mebibytes};
-use crate::refusal::vocabulary;
+use crate::refusal::{policy, vocabulary};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub struct RefusalProcessor {
     pub limits: LabelLimits,
     /// Words of vendors beyond the embedded ones. Its files have been read.
     pub vocabulary: vocabulary::Extension,
+    /// What callers should do about refusals: the first rule that matches says.
+    pub policy: Vec<policy::Rule>,
 }
 
 impl Default for RefusalProcessor {
@@ -38,6 +40,7 @@ impl Default for RefusalProcessor {
             count_judged: false,
             limits: LabelLimits::default(),
             vocabulary: vocabulary::Extension::default(),
+            policy: Vec::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::refusal::answer::{CategorySource, Content};
 use crate::refusal::dialects::Meaning;
 use crate::refusal::evidence::Evidence;
 use crate::refusal::policy::{Policy, Subject};
-use crate::refusal::verdict::{Actor, Billing, Category, Class, Delivery, Phase, Refusal, Side};
+use crate::refusal::verdict::{Action, Actor, Billing, Category, Class, Delivery, Phase, Refusal, Side};
 use std::borrow::Cow;
 
 /// Describes the refusal that an item tells of. `place` is provider and workload, for policy.
@@ -36,6 +36,7 @@ pub(super) fn describe<'a>(
     refusal.billing = evidence.named(Meaning::Billing, Billing::from_name).unwrap_or(refusal.billing);
     refusal.discard_output = evidence.truth(Meaning::DiscardOutput).or(refusal.discard_output);
     decide(&mut refusal, policy, provider, evidence.model(), workload);
+    refusal.action = evidence.named(Meaning::Action, Action::from_name).unwrap_or(refusal.action);
     refusal
 }
 
@@ -88,7 +89,7 @@ fn describe_case<'a>(case: &Case<'a>, rule: Rule, around: &Around) -> Refusal<'a
         billing: Billing::Unknown,
         discard_output: None,
         signal: signal(case, rule),
-        action: crate::refusal::verdict::Action::Surface,
+        action: Action::Surface,
         fallback_model: None,
     }
 }

@@ -1,8 +1,8 @@
 //! Who writes telemetry, and what of a refusal it loses.
 
 use super::data::{EmitterEntry, EmittersFile, Evidence, Facts, FieldName, UnknownWords};
-use super::pattern::Pattern;
 use crate::refusal::answer::StopField;
+use crate::refusal::pattern::Pattern;
 use ahash::RandomState;
 use std::collections::HashMap;
 

@@ -14,7 +14,6 @@ mod form;
 mod index;
 mod lookup;
 mod meaning;
-mod pattern;
 mod provider;
 mod signature;
 mod table;
@@ -117,6 +116,20 @@ impl Vocabulary {
     /// The canonical `gen_ai.provider.name` of a vendor.
     pub fn provider_name(&self, vendor: Vendor) -> &str {
         self.providers.name_of(vendor).unwrap_or("")
+    }
+
+    /// The providers that a user calls so: all of a vendor by the name of its data, one by a provider key; none if there
+    /// is neither.
+    pub fn providers_called(&self, name: &str) -> impl Iterator<Item = &str> {
+        let vendor = self.vendor_named(name);
+        let one = if vendor.is_none() { self.provider_of_key(name) } else { None };
+        let of_vendor = vendor.into_iter().flat_map(|vendor| self.providers.names_of(vendor));
+        of_vendor.chain(one.map(|provider| provider.name))
+    }
+
+    /// The names of all vendors and providers.
+    pub fn provider_and_vendor_names(&self) -> impl Iterator<Item = &str> {
+        self.vendors().iter().map(|file| file.vendor.as_str()).chain(self.providers.names())
     }
 
     /// The emitter with this scope name, if it is one whose losses are known. One look for all spans of a scope will do.

@@ -2,8 +2,8 @@
 
 use super::Vendor;
 use super::data::{Identity, ProviderNames};
-use super::pattern::Pattern;
 use crate::refusal::answer::Shape;
+use crate::refusal::pattern::Pattern;
 use ahash::RandomState;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -88,7 +88,17 @@ impl Providers {
 
     /// The usual provider name of a vendor.
     pub(super) fn name_of(&self, vendor: Vendor) -> Option<&str> {
-        self.names.iter().find(|(owner, _)| *owner == vendor).map(|(_, name)| &**name)
+        self.names_of(vendor).next()
+    }
+
+    /// All provider names of a vendor.
+    pub(super) fn names_of(&self, vendor: Vendor) -> impl Iterator<Item = &str> {
+        self.names.iter().filter(move |(owner, _)| *owner == vendor).map(|(_, name)| &**name)
+    }
+
+    /// All provider names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|(_, name)| &**name)
     }
 
     /// By provider key. A key that is unknown as a whole may be known without its last part: `anthropic.messages`.
