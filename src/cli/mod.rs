@@ -12,6 +12,7 @@ mod explain;
 mod print_config;
 mod rules;
 mod run;
+mod schema;
 mod selftest;
 mod validate;
 mod vocabulary;
@@ -53,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Validate(validate) => validate::execute(&validate),
         Command::PrintConfig(print) => print_config::execute(&print),
         Command::Components => components::execute(),
+        Command::Schema => schema::execute(),
         Command::Vocabulary(vocabulary) => vocabulary::execute(&vocabulary),
         Command::Demo(demo) => demo::execute(&demo),
         Command::Explain(explain) => explain::execute(&explain),
@@ -100,6 +102,8 @@ enum Command {
     PrintConfig(print_config::PrintConfig),
     /// Print which receivers, processors, exporters and extensions there are.
     Components,
+    /// Print the JSON schema of a configuration, for editors and for checks of Helm values.
+    Schema,
     Vocabulary(vocabulary::VocabularyArguments),
     Demo(demo::Demo),
     Explain(explain::Explain),

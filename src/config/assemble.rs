@@ -1,10 +1,15 @@
 //! A tree to a [`Config`]: each component is read as what its type says.
 
-use super::collector::{advice, canonical_kind};
+use super::collector::{advice, aliases, canonical_kind};
 use super::de;
 use super::diagnostic::{Diagnostic, Findings, Problem};
-use super::model::{ComponentId, Config, Exporter, Extension, Processor, Receiver};
+use super::model::{
+    Batch, BearerTokenAuth, ComponentId, Config, DebugExporter, Exporter, Extension, FileStorage,
+    HealthCheck, MemoryLimiter, OtlpGrpcExporter, OtlpHttpExporter, OtlpReceiver, Processor, Receiver,
+    RefusalApi, RefusalProcessor,
+};
 use super::node::{Key, Node, Path};
+use schemars::{Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 
@@ -20,49 +25,51 @@ pub fn assemble(tree: &mut Node, findings: &mut Findings) -> Config {
         }
     }
     Config {
-        receivers: components(tree, "receivers", findings, receiver),
-        processors: components(tree, "processors", findings, processor),
-        exporters: components(tree, "exporters", findings, exporter),
-        extensions: components(tree, "extensions", findings, extension),
+        receivers: components(tree, "receivers", findings, RECEIVERS),
+        processors: components(tree, "processors", findings, PROCESSORS),
+        exporters: components(tree, "exporters", findings, EXPORTERS),
+        extensions: components(tree, "extensions", findings, EXTENSIONS),
         service: de::read(tree, &Path::of(["service"]), findings).unwrap_or_default(),
     }
 }
 
-fn receiver(mut component: Component<'_>) -> Option<Receiver> {
-    match component.kind {
-        "otlp" => component.read().map(Receiver::Otlp),
-        _ => component.unknown("receiver", &["otlp"]),
-    }
+/// A type of component: how it is called, read and described.
+pub(super) struct Kind<T> {
+    pub(super) name: &'static str,
+    read: fn(&mut Component<'_>) -> Option<T>,
+    pub(super) describe: fn(&mut SchemaGenerator) -> Schema,
 }
 
-fn processor(mut component: Component<'_>) -> Option<Processor> {
-    match component.kind {
-        "refusal" => component.read().map(Processor::Refusal),
-        "memory_limiter" => component.read().map(Processor::MemoryLimiter),
-        "batch" => component.read().map(Processor::Batch),
-        _ => component.unknown("processor", &["refusal", "memory_limiter", "batch"]),
-    }
+macro_rules! kind {
+    ($name:literal, $section:ident::$variant:ident($model:ty)) => {
+        Kind {
+            name: $name,
+            read: |component| component.read::<$model>().map($section::$variant),
+            describe: |generator| generator.subschema_for::<$model>(),
+        }
+    };
 }
 
-fn exporter(mut component: Component<'_>) -> Option<Exporter> {
-    match component.kind {
-        "otlp_grpc" => component.read().map(Exporter::OtlpGrpc),
-        "otlp_http" => component.read().map(Exporter::OtlpHttp),
-        "debug" => component.read().map(Exporter::Debug),
-        _ => component.unknown("exporter", &["otlp_grpc", "otlp", "otlp_http", "otlphttp", "debug"]),
-    }
-}
+pub(super) const RECEIVERS: &[Kind<Receiver>] = &[kind!("otlp", Receiver::Otlp(OtlpReceiver))];
 
-fn extension(mut component: Component<'_>) -> Option<Extension> {
-    match component.kind {
-        "health_check" => component.read().map(Extension::HealthCheck),
-        "file_storage" => component.read().map(Extension::FileStorage),
-        "bearertokenauth" => component.read().map(Extension::BearerTokenAuth),
-        "refusal_api" => component.read().map(Extension::RefusalApi),
-        _ => component
-            .unknown("extension", &["health_check", "file_storage", "bearertokenauth", "refusal_api"]),
-    }
-}
+pub(super) const PROCESSORS: &[Kind<Processor>] = &[
+    kind!("refusal", Processor::Refusal(RefusalProcessor)),
+    kind!("memory_limiter", Processor::MemoryLimiter(MemoryLimiter)),
+    kind!("batch", Processor::Batch(Batch)),
+];
+
+pub(super) const EXPORTERS: &[Kind<Exporter>] = &[
+    kind!("otlp_grpc", Exporter::OtlpGrpc(OtlpGrpcExporter)),
+    kind!("otlp_http", Exporter::OtlpHttp(OtlpHttpExporter)),
+    kind!("debug", Exporter::Debug(DebugExporter)),
+];
+
+pub(super) const EXTENSIONS: &[Kind<Extension>] = &[
+    kind!("health_check", Extension::HealthCheck(HealthCheck)),
+    kind!("file_storage", Extension::FileStorage(FileStorage)),
+    kind!("bearertokenauth", Extension::BearerTokenAuth(BearerTokenAuth)),
+    kind!("refusal_api", Extension::RefusalApi(RefusalApi)),
+];
 
 /// One component that waits to be read.
 struct Component<'a> {
@@ -79,7 +86,8 @@ impl Component<'_> {
         de::read(self.tree, &Path::of([self.section, &self.key.name]), self.findings)
     }
 
-    fn unknown<T>(&mut self, what: &'static str, known: &[&str]) -> Option<T> {
+    fn unknown(&mut self, known: Vec<&str>) {
+        let what = self.section.trim_end_matches('s');
         let problem = match advice(self.section, self.kind) {
             Some(advice) => Problem::Unsupported {
                 path: Path::of([self.section, &self.key.name]),
@@ -88,11 +96,10 @@ impl Component<'_> {
             None => Problem::UnknownKind {
                 section: what,
                 kind: self.kind.to_owned(),
-                known: known.iter().map(|&kind| kind.to_owned()).collect(),
+                known: known.into_iter().map(str::to_owned).collect(),
             },
         };
         self.findings.error(Diagnostic::at(&self.key.origin, problem));
-        None
     }
 }
 
@@ -100,7 +107,7 @@ fn components<T>(
     tree: &mut Node,
     section: &'static str,
     findings: &mut Findings,
-    read: fn(Component<'_>) -> Option<T>,
+    kinds: &[Kind<T>],
 ) -> BTreeMap<ComponentId, T> {
     let mut components = BTreeMap::new();
     for key in keys(tree, section, findings) {
@@ -111,12 +118,22 @@ fn components<T>(
             }
             Ok(id) => {
                 let kind = canonical_kind(section, &id.kind);
-                let component = read(Component { section, kind, key: &key, tree, findings });
-                components.extend(component.map(|component| (id, component)));
+                let mut component = Component { section, kind, key: &key, tree, findings };
+                match kinds.iter().find(|known| known.name == kind) {
+                    Some(known) => {
+                        components.extend((known.read)(&mut component).map(|component| (id, component)));
+                    }
+                    None => component.unknown(names(section, kinds)),
+                }
             }
         }
     }
     components
+}
+
+/// What components of these kinds may be called.
+pub(super) fn names<T>(section: &str, kinds: &[Kind<T>]) -> Vec<&'static str> {
+    kinds.iter().flat_map(|kind| std::iter::once(kind.name).chain(aliases(section, kind.name))).collect()
 }
 
 fn keys(tree: &Node, section: &str, findings: &mut Findings) -> Vec<Key> {

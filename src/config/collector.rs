@@ -53,12 +53,23 @@ pub fn advice(section: &str, kind: &str) -> Option<&'static str> {
     rules().find(|rule| rule.fate == Fate::Absent && fits(&rule.key, &[section, kind])).map(|rule| rule.why)
 }
 
+/// The keys that are read and left out with a warning, as their steps, each with the reason.
+pub fn ignored() -> impl Iterator<Item = (Vec<&'static str>, &'static str)> {
+    rules().filter(|rule| rule.fate == Fate::Ignored).map(|rule| (rule.key, rule.why))
+}
+
 /// The name that a type of `section` goes by today.
 pub fn canonical_kind<'a>(section: &str, kind: &'a str) -> &'a str {
     match ALIASES.iter().find(|(old, _)| section == "exporters" && *old == kind) {
         Some((_, new)) => new,
         None => kind,
     }
+}
+
+/// The older names of a type of `section`.
+pub fn aliases(section: &str, kind: &str) -> impl Iterator<Item = &'static str> {
+    let matching = ALIASES.into_iter().filter(move |(_, new)| section == "exporters" && *new == kind);
+    matching.map(|(old, _)| old).collect::<Vec<_>>().into_iter()
 }
 
 fn rules() -> impl Iterator<Item = Rule> {

@@ -11,6 +11,7 @@
 pub mod diagnostic;
 pub mod model;
 pub mod print;
+pub mod schema;
 pub mod source;
 pub mod units;
 

@@ -2,6 +2,7 @@
 
 /// `1h2m3.5s`, `300ms`, `0`; for `#[serde(with = "duration")]`.
 pub mod duration {
+    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
     use serde::{Deserialize, Deserializer, Serializer, de};
     use std::borrow::Cow;
     use std::time::Duration;
@@ -111,6 +112,25 @@ pub mod duration {
             text += &format!("{}s", decimal(seconds, second));
         }
         text
+    }
+
+    /// What [`parse`] reads, for `#[schemars(with = "duration::Text")]`.
+    pub struct Text;
+
+    impl JsonSchema for Text {
+        fn inline_schema() -> bool {
+            true
+        }
+
+        fn schema_name() -> Cow<'static, str> {
+            "Duration".into()
+        }
+
+        fn json_schema(_: &mut SchemaGenerator) -> Schema {
+            let units = UNITS.map(|(name, _)| name).join("|");
+            let pattern = format!(r"^(0|\+?(([0-9]+\.?[0-9]*|\.[0-9]+)({units}))+)$");
+            json_schema!({"anyOf": [{"type": "string", "pattern": pattern}, {"const": 0}]})
+        }
     }
 
     /// For serde.

@@ -3,9 +3,11 @@
 use crate::refusal::pattern::Pattern;
 use crate::refusal::verdict::{Action, Category, Phase};
 use crate::refusal::vocabulary::Vocabulary;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{BorrowedStrDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -17,23 +19,28 @@ pub struct Policy {
 
 /// One rule of `processors.refusal.policy`: what it asks for, and what it then says. It matches a refusal that has one
 /// word of each list; what is not there is not asked for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Rule {
     /// Any of these categories.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<Category>")]
     pub category: Vec<Category>,
     /// Any of these: a vendor of the vocabulary (`google`) is all of its providers, a provider key (`gcp.vertex_ai`)
     /// is that one.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<String>")]
     pub vendor: Vec<String>,
     /// Any of these models; `*` stands for anything.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<String>")]
     pub model: Vec<String>,
     /// Any of these workloads; `*` stands for anything.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<String>")]
     pub workload: Vec<String>,
     /// Any of these phases.
     #[serde(default, deserialize_with = "one_or_many", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<Phase>")]
     pub phase: Vec<Phase>,
     /// What to do then.
     pub action: Action,
@@ -140,27 +147,43 @@ impl Compiled {
 }
 
 /// One word, or a list of at least one.
-fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    struct OneOrMany<T>(PhantomData<T>);
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
-        type Value = Vec<T>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a word or a list of words")
-        }
-        fn visit_borrowed_str<E: Error>(self, word: &'de str) -> Result<Vec<T>, E> {
-            Ok(vec![T::deserialize(BorrowedStrDeserializer::new(word))?])
-        }
-        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<T>, A::Error> {
-            let words: Vec<T> = Vec::deserialize(SeqAccessDeserializer::new(list))?;
-            match words.is_empty() {
-                true => Err(Error::custom("name at least one, or leave the key out")),
-                false => Ok(words),
-            }
-        }
-        fn visit_unit<E: Error>(self) -> Result<Vec<T>, E> {
-            Ok(Vec::new())
+struct OneOrMany<T>(PhantomData<T>);
+
+impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("OneOrMany_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [generator.subschema_for::<T>(), generator.subschema_for::<Vec<T>>()]})
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+    type Value = Vec<T>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a word or a list of words")
+    }
+    fn visit_borrowed_str<E: Error>(self, word: &'de str) -> Result<Vec<T>, E> {
+        Ok(vec![T::deserialize(BorrowedStrDeserializer::new(word))?])
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<T>, A::Error> {
+        let words: Vec<T> = Vec::deserialize(SeqAccessDeserializer::new(list))?;
+        match words.is_empty() {
+            true => Err(Error::custom("name at least one, or leave the key out")),
+            false => Ok(words),
         }
     }
+    fn visit_unit<E: Error>(self) -> Result<Vec<T>, E> {
+        Ok(Vec::new())
+    }
+}
+
+fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     deserializer.deserialize_any(OneOrMany(PhantomData))
 }
 

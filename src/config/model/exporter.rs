@@ -2,6 +2,7 @@
 
 use super::{Authentication, ClientTls, ComponentId, Secret, present};
 use crate::config::units::duration;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,7 +49,7 @@ impl Exporter {
 }
 
 /// `exporters.otlp_grpc`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OtlpGrpcExporter {
     /// `host:port`, or a URL with `http://` or `https://`.
@@ -59,9 +60,11 @@ pub struct OtlpGrpcExporter {
     pub compression: Compression,
     /// `compression_params.level`; none means the encoding's default.
     #[serde(rename = "compression_params", with = "compression_params")]
+    #[schemars(with = "compression_params::CompressionParams")]
     pub compression_level: Option<i32>,
     /// How long one attempt may take.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub timeout: Duration,
     /// `auth`: who adds the credentials.
     pub auth: Option<Authentication>,
@@ -99,7 +102,7 @@ impl Default for OtlpGrpcExporter {
 }
 
 /// `exporters.otlp_http`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OtlpHttpExporter {
     /// The base URL; each signal's path is appended.
@@ -118,9 +121,11 @@ pub struct OtlpHttpExporter {
     pub compression: Compression,
     /// `compression_params.level`; none means the encoding's default.
     #[serde(rename = "compression_params", with = "compression_params")]
+    #[schemars(with = "compression_params::CompressionParams")]
     pub compression_level: Option<i32>,
     /// How long one attempt may take.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub timeout: Duration,
     /// `auth`: who adds the credentials.
     pub auth: Option<Authentication>,
@@ -155,7 +160,7 @@ impl Default for OtlpHttpExporter {
 }
 
 /// `exporters.debug`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DebugExporter {
     /// How much is printed.
@@ -173,7 +178,7 @@ impl Default for DebugExporter {
 }
 
 /// `exporters.debug.verbosity`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verbosity {
     /// One line per request: how many items.
@@ -185,7 +190,7 @@ pub enum Verbosity {
 }
 
 /// `exporters.otlp_http.encoding`. The Collector has `json` too, which costs every backend more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HttpEncoding {
     /// Protobuf.
@@ -193,7 +198,7 @@ pub enum HttpEncoding {
 }
 
 /// `compression` of an exporter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// `none`.
@@ -205,14 +210,16 @@ pub enum Compression {
 }
 
 /// `keepalive` of an exporter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClientKeepalive {
     /// Ping after this silence.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub time: Duration,
     /// Hang up when a ping is not answered.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub timeout: Duration,
     /// Also without a call.
     pub permit_without_stream: bool,
@@ -229,7 +236,7 @@ impl Default for ClientKeepalive {
 }
 
 /// `sending_queue` of an exporter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SendingQueue {
     /// Without it the receiver's call waits for the backend's answer.
@@ -267,11 +274,12 @@ impl Default for SendingQueue {
 }
 
 /// `sending_queue.batch`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct QueueBatch {
     /// How long a batch may wait.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub flush_timeout: Duration,
     /// A batch of this size is sent at once, in units of `sizer`.
     pub min_size: usize,
@@ -293,7 +301,7 @@ impl Default for QueueBatch {
 }
 
 /// `sending_queue.sizer`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sizer {
     /// Export requests.
@@ -305,13 +313,14 @@ pub enum Sizer {
 }
 
 /// `retry_on_failure` of an exporter.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Retry {
     /// Without it a failed request is dropped at once.
     pub enabled: bool,
     /// The first wait.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub initial_interval: Duration,
     /// Each wait is scattered by this share of itself.
     pub randomization_factor: f64,
@@ -319,9 +328,11 @@ pub struct Retry {
     pub multiplier: f64,
     /// The longest wait.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub max_interval: Duration,
     /// After this a request is dropped; zero means never.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub max_elapsed_time: Duration,
     /// RESOURCE_EXHAUSTED without RetryInfo is tried again (ours). By the OTLP specification it is permanent, but
     /// collectors under memory pressure answer so.
@@ -344,11 +355,12 @@ impl Default for Retry {
 
 /// The level of a compression, which the file nests.
 mod compression_params {
+    use schemars::JsonSchema;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    #[derive(Default, Serialize, Deserialize)]
+    #[derive(Default, Serialize, Deserialize, JsonSchema)]
     #[serde(default)]
-    struct CompressionParams {
+    pub(super) struct CompressionParams {
         level: Option<i32>,
     }
 

@@ -2,6 +2,7 @@
 
 use super::Secret;
 use crate::config::units::{duration, mebibytes};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub enum Extension {
 }
 
 /// `extensions.health_check`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct HealthCheck {
     /// Host and port to listen on.
@@ -37,7 +38,7 @@ impl Default for HealthCheck {
 }
 
 /// `extensions.file_storage`: where queues are kept on disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct FileStorage {
     /// Holds one directory per queue.
@@ -46,11 +47,13 @@ pub struct FileStorage {
     pub create_directory: bool,
     /// How long to wait for another process to let go of the directory.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub timeout: Duration,
     /// Whether accepted data also survives a loss of power.
     pub fsync: bool,
     /// What one queue may take on disk, in bytes.
     #[serde(rename = "max_size_mib", with = "mebibytes")]
+    #[schemars(with = "usize")]
     pub max_size: usize,
 }
 
@@ -67,7 +70,7 @@ impl Default for FileStorage {
 }
 
 /// `extensions.bearertokenauth`: a token that clients must show, or that an exporter shows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct BearerTokenAuth {
     /// The word before the token.
@@ -85,7 +88,7 @@ impl Default for BearerTokenAuth {
 }
 
 /// `extensions.refusal_api` (ours): the JSON API and the live page.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RefusalApi {
     /// Host and port to listen on.

@@ -21,7 +21,9 @@ pub use receiver::{GrpcServer, HttpServer, OtlpReceiver, Receiver, Transport};
 pub use security::{Authentication, ClientTls, Secret, ServerTls, TlsVersion};
 pub use service::{Admission, LogEncoding, Logs, Metrics, Pipeline, PrometheusReader, Service, Telemetry};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -106,6 +108,20 @@ impl fmt::Display for ComponentId {
 impl Serialize for ComponentId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl JsonSchema for ComponentId {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ComponentId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9_]*(/.+)?$"})
     }
 }
 

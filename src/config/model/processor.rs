@@ -2,6 +2,7 @@
 
 use crate::config::units::{duration, mebibytes};
 use crate::refusal::{policy, vocabulary};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ pub enum Processor {
 }
 
 /// `processors.refusal`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RefusalProcessor {
     /// The resource attributes that make up `llm.workload`, joined with `/`.
@@ -46,7 +47,7 @@ impl Default for RefusalProcessor {
 }
 
 /// `processors.refusal.limits`: how many different values a free label may take before more become `_other`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LabelLimits {
     /// Per provider.
@@ -81,21 +82,24 @@ impl Default for LabelLimits {
 
 /// `processors.memory_limiter`: bounds the bytes of requests in memory. The bound holds at every request and there is
 /// no garbage collector to wait for, so the Collector's polling and soft limit are read, checked and not needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct MemoryLimiter {
     /// `limit_mib`, in bytes.
     #[serde(rename = "limit_mib", with = "mebibytes::option")]
+    #[schemars(with = "usize")]
     pub limit: Option<usize>,
     /// `limit_percentage` of the cgroup's limit.
     pub limit_percentage: Option<u32>,
     /// `spike_limit_mib`, in bytes; without effect.
     #[serde(rename = "spike_limit_mib", with = "mebibytes::option")]
+    #[schemars(with = "usize")]
     pub spike_limit: Option<usize>,
     /// Without effect.
     pub spike_limit_percentage: Option<u32>,
     /// Without effect.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub check_interval: Duration,
 }
 
@@ -112,7 +116,7 @@ impl Default for MemoryLimiter {
 }
 
 /// `processors.batch`: merges requests before the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Batch {
     /// Items after which a batch is sent at once.
@@ -121,6 +125,7 @@ pub struct Batch {
     pub send_batch_max_size: usize,
     /// How long a batch may wait.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub timeout: Duration,
 }
 

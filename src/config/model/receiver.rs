@@ -4,6 +4,7 @@ use super::{Authentication, ServerTls, present};
 use crate::config::units::{duration, mebibytes};
 use crate::net::Endpoint;
 use crate::otlp::Signal;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ pub enum Receiver {
 }
 
 /// `receivers.otlp`: a protocol is served only if its key is present.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "OtlpReceiverKeys", into = "OtlpReceiverKeys")]
 pub struct OtlpReceiver {
     /// `protocols.grpc`.
@@ -26,7 +27,7 @@ pub struct OtlpReceiver {
 }
 
 /// `receivers.otlp.protocols.grpc`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "GrpcServerKeys", into = "GrpcServerKeys")]
 pub struct GrpcServer {
     /// Host and port to listen on, or the path of a Unix socket.
@@ -89,7 +90,7 @@ impl GrpcServer {
 }
 
 /// `receivers.otlp.protocols.http`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct HttpServer {
     /// Host and port to listen on, or the path of a Unix socket.
@@ -114,12 +115,15 @@ pub struct HttpServer {
     pub max_concurrent_streams: u32,
     /// How long the headers of a request may take.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub read_header_timeout: Duration,
     /// How long a whole request may take to arrive.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub read_timeout: Duration,
     /// How long an idle connection is kept.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub idle_timeout: Duration,
     /// How many connections may be open (ours: `max_connections`).
     pub max_connections: usize,
@@ -154,7 +158,7 @@ impl HttpServer {
 }
 
 /// `transport`: of which kind an endpoint is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
     /// Host and port.
@@ -174,13 +178,13 @@ impl Transport {
 }
 
 /// The shape of [`OtlpReceiver`] in the file.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct OtlpReceiverKeys {
     protocols: Protocols,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Protocols {
     #[serde(deserialize_with = "present")]
@@ -202,7 +206,7 @@ impl From<OtlpReceiver> for OtlpReceiverKeys {
 }
 
 /// The shape of [`GrpcServer`] in the file.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct GrpcServerKeys {
     endpoint: String,
@@ -210,33 +214,40 @@ struct GrpcServerKeys {
     tls: Option<ServerTls>,
     auth: Option<Authentication>,
     #[serde(with = "mebibytes")]
+    #[schemars(with = "usize")]
     max_recv_msg_size_mib: usize,
     max_concurrent_streams: u32,
     max_header_size: u32,
     keepalive: Keepalive,
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     read_timeout: Duration,
     max_connections: usize,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Keepalive {
     server_parameters: KeepaliveServerParameters,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct KeepaliveServerParameters {
     #[serde(with = "unless_zero")]
+    #[schemars(with = "duration::Text")]
     max_connection_idle: Option<Duration>,
     #[serde(with = "unless_zero")]
+    #[schemars(with = "duration::Text")]
     max_connection_age: Option<Duration>,
     #[serde(with = "unless_zero")]
+    #[schemars(with = "duration::Text")]
     max_connection_age_grace: Option<Duration>,
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     time: Duration,
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     timeout: Duration,
 }
 

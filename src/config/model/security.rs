@@ -2,13 +2,14 @@
 
 use super::ComponentId;
 use crate::config::units::duration;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// `tls` of an exporter.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ClientTls {
     /// No TLS at all.
@@ -26,7 +27,7 @@ pub struct ClientTls {
 }
 
 /// `tls` of a listener.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ServerTls {
     /// The server's certificate, with the chain up to its root.
@@ -39,11 +40,12 @@ pub struct ServerTls {
     pub min_version: TlsVersion,
     /// The files are read anew after this time; none means never.
     #[serde(with = "duration::option")]
+    #[schemars(with = "duration::Text")]
     pub reload_interval: Option<Duration>,
 }
 
 /// `tls.min_version`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TlsVersion {
     /// `"1.2"`.
     #[default]
@@ -55,14 +57,15 @@ pub enum TlsVersion {
 }
 
 /// `auth` of a listener or an exporter.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Authentication {
     /// The extension that checks or adds the credentials.
     pub authenticator: ComponentId,
 }
 
 /// A value that is never shown: `Debug`, `Display` and serialization hide it.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[schemars(description = "A secret: never shown.")]
 pub struct Secret(String);
 
 impl Secret {

@@ -3,23 +3,27 @@
 use super::ComponentId;
 use crate::config::units::{duration, mebibytes};
 use crate::otlp::Signal;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// `service`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Service {
     /// The extensions that are started.
     pub extensions: Vec<ComponentId>,
     /// The pipelines by id (`traces`, `traces/backup`).
     #[serde(deserialize_with = "pipelines")]
+    #[schemars(with = "BTreeMap<PipelineId, PipelineKeys>")]
     pub pipelines: BTreeMap<ComponentId, Pipeline>,
     /// `telemetry`.
     pub telemetry: Telemetry,
     /// Bounds the drain at shutdown (ours).
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub shutdown_timeout: Duration,
     /// How requests are admitted (ours).
     pub admission: Admission,
@@ -52,14 +56,16 @@ pub struct Pipeline {
 }
 
 /// `service.admission` (ours).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Admission {
     /// The bytes of requests in memory; none means half of the cgroup's limit, else 256 MiB.
     #[serde(rename = "budget_mib", with = "mebibytes::option")]
+    #[schemars(with = "usize")]
     pub budget: Option<usize>,
     /// How long a call waits for room in the budget.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Text")]
     pub wait: Duration,
 }
 
@@ -70,7 +76,7 @@ impl Default for Admission {
 }
 
 /// `service.telemetry`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Telemetry {
     /// `logs`.
@@ -80,7 +86,7 @@ pub struct Telemetry {
 }
 
 /// `service.telemetry.logs`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Logs {
     /// `debug`, `info`, `warn`, `error`, or a filter of `tracing`.
@@ -96,7 +102,7 @@ impl Default for Logs {
 }
 
 /// `service.telemetry.logs.encoding`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogEncoding {
     /// For people.
@@ -106,7 +112,7 @@ pub enum LogEncoding {
 }
 
 /// `service.telemetry.metrics`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "MetricsKeys", into = "MetricsKeys")]
 pub struct Metrics {
     /// `level: none` switches all off.
@@ -122,7 +128,7 @@ impl Default for Metrics {
 }
 
 /// `readers[].pull.exporter.prometheus`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PrometheusReader {
     /// The address to listen on.
@@ -167,17 +173,31 @@ impl<'de> Deserialize<'de> for PipelineId {
     }
 }
 
+impl JsonSchema for PipelineId {
+    fn schema_name() -> Cow<'static, str> {
+        "PipelineId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let signals = Signal::ALL.map(Signal::name).join("|");
+        json_schema!({"type": "string", "pattern": format!(r"^({signals})(/.+)?$")})
+    }
+}
+
 /// The shape of [`Pipeline`] in the file.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default)]
 struct PipelineKeys {
+    /// Who feeds it.
     receivers: Vec<ComponentId>,
+    /// In this order.
     processors: Vec<ComponentId>,
+    /// All of them get every request.
     exporters: Vec<ComponentId>,
 }
 
 /// The shape of [`Metrics`] in the file.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct MetricsKeys {
     level: MetricsLevel,
@@ -185,7 +205,7 @@ struct MetricsKeys {
 }
 
 /// How much the Collector measures of itself; here all that is measured costs the same.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum MetricsLevel {
     None,
@@ -194,19 +214,19 @@ enum MetricsLevel {
     Detailed,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Reader {
     pull: Pull,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Pull {
     exporter: PullExporter,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct PullExporter {
     prometheus: PrometheusReader,

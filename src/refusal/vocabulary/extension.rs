@@ -4,9 +4,11 @@ use super::data::{Evidence, Facts, Identity, VendorFile};
 use super::error::{VocabularyError, check};
 use super::{Vendor, Vocabulary};
 use crate::refusal::verdict::{Category, Class};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -217,5 +219,19 @@ impl Serialize for Extension {
             map.serialize_entry(vendor, facts)?;
         }
         map.end()
+    }
+}
+
+impl JsonSchema for Extension {
+    fn schema_name() -> Cow<'static, str> {
+        "Vocabulary".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "properties": {"files": generator.subschema_for::<Vec<PathBuf>>()},
+            "additionalProperties": generator.subschema_for::<Facts>(),
+        })
     }
 }

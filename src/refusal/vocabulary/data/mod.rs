@@ -6,6 +6,7 @@ pub use spelling::{FieldName, ShapeName, Words};
 
 use crate::refusal::answer::Findings;
 use crate::refusal::verdict::{Actor, Billing, Category, Class, Phase, Side};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ pub struct VendorFile {
 }
 
 /// How telemetry tells that a response came from a vendor.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
     /// The names it goes by; the first is the usual one.
@@ -45,7 +46,7 @@ pub struct Identity {
 }
 
 /// One canonical provider name and everything that means it.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderNames {
     /// The value of `gen_ai.provider.name`, as OpenTelemetry lists it where it does.
@@ -62,7 +63,7 @@ pub struct ProviderNames {
 }
 
 /// What is known of one API; also what an extension says of a vendor.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
     /// The API.
@@ -104,7 +105,7 @@ pub struct Facts {
 }
 
 /// How well a fact is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
     /// Read in the types or code of something published.
@@ -183,7 +184,7 @@ pub struct About {
 }
 
 /// An error and what it means.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErrorEntry {
     /// How it is told.
@@ -229,7 +230,7 @@ pub struct ErrorEntry {
 }
 
 /// How an error is told: everything that is given must hold; of a list, one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
     /// A machine word, wherever the telemetry left it: code, inner code, type, or quoted in the sentence.
@@ -256,7 +257,7 @@ pub struct Condition {
 }
 
 /// Lists of findings as files name them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingsName {
     /// `error.metadata.reasons`.
@@ -266,7 +267,7 @@ pub enum FindingsName {
 }
 
 /// Where a stop word stands in a sentence.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StopInSentence {
     /// What stands right before it; it ends at the next quote, comma, bracket or white space.
@@ -276,7 +277,7 @@ pub struct StopInSentence {
 }
 
 /// What refusals cost, by phase.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BillingEntry {
     /// Only for refusals by this actor.
@@ -299,7 +300,7 @@ pub struct BillingEntry {
 }
 
 /// A lookup and what it must give. Exactly one of `word`, `category_word` and `error` is asked for.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Example {
     /// The field of `word`.
@@ -329,7 +330,7 @@ pub struct Example {
 }
 
 /// The facts of an error in an example.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErrorExample {
     /// `error.code`.

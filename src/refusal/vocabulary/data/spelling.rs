@@ -3,8 +3,10 @@
 use super::{About, CategoryEntry, Evidence, StopEntry};
 use crate::refusal::answer::{Shape, StopField};
 use crate::refusal::verdict::{Actor, Category, Class, Phase, Side};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 
 /// One word or a list of them.
@@ -154,26 +156,27 @@ impl<'de> Deserialize<'de> for Words {
     }
 }
 
+/// A [`StopEntry`] as a map.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LongStopEntry {
+    class: ListedClass,
+    category: Option<ListedCategory>,
+    actor: Option<Actor>,
+    actor_when_categorized: Option<Actor>,
+    side: Option<Side>,
+    phase: Option<Phase>,
+    names_category: Option<bool>,
+    #[serde(default)]
+    lossy: bool,
+    note: Option<String>,
+    evidence: Option<Evidence>,
+    source: Option<String>,
+    checked: Option<String>,
+}
+
 impl<'de> Deserialize<'de> for StopEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Long {
-            class: ListedClass,
-            category: Option<ListedCategory>,
-            actor: Option<Actor>,
-            actor_when_categorized: Option<Actor>,
-            side: Option<Side>,
-            phase: Option<Phase>,
-            names_category: Option<bool>,
-            #[serde(default)]
-            lossy: bool,
-            note: Option<String>,
-            evidence: Option<Evidence>,
-            source: Option<String>,
-            checked: Option<String>,
-        }
-
         struct ShortOrLong;
         impl<'de> Visitor<'de> for ShortOrLong {
             type Value = StopEntry;
@@ -185,7 +188,7 @@ impl<'de> Deserialize<'de> for StopEntry {
                 Ok(StopEntry::of(class))
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StopEntry, A::Error> {
-                let long = Long::deserialize(MapAccessDeserializer::new(map))?;
+                let long = LongStopEntry::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(StopEntry {
                     class: long.class.0,
                     category: long.category.map(|category| category.0),
@@ -208,19 +211,20 @@ impl<'de> Deserialize<'de> for StopEntry {
     }
 }
 
+/// A [`CategoryEntry`] as a map.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct LongCategoryEntry {
+    category: ListedCategory,
+    actor: Option<Actor>,
+    note: Option<String>,
+    evidence: Option<Evidence>,
+    source: Option<String>,
+    checked: Option<String>,
+}
+
 impl<'de> Deserialize<'de> for CategoryEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Long {
-            category: ListedCategory,
-            actor: Option<Actor>,
-            note: Option<String>,
-            evidence: Option<Evidence>,
-            source: Option<String>,
-            checked: Option<String>,
-        }
-
         struct ShortOrLong;
         impl<'de> Visitor<'de> for ShortOrLong {
             type Value = CategoryEntry;
@@ -233,8 +237,14 @@ impl<'de> Deserialize<'de> for CategoryEntry {
                 Ok(CategoryEntry { category, actor: None, about: About::default() })
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<CategoryEntry, A::Error> {
-                let Long { category: ListedCategory(category), actor, note, evidence, source, checked } =
-                    Long::deserialize(MapAccessDeserializer::new(map))?;
+                let LongCategoryEntry {
+                    category: ListedCategory(category),
+                    actor,
+                    note,
+                    evidence,
+                    source,
+                    checked,
+                } = LongCategoryEntry::deserialize(MapAccessDeserializer::new(map))?;
                 Ok(CategoryEntry { category, actor, about: About { note, evidence, source, checked } })
             }
         }
@@ -245,13 +255,18 @@ impl<'de> Deserialize<'de> for CategoryEntry {
 /// A class that a listed word can have: all but what words are that are not listed.
 struct ListedClass(Class);
 
+impl ListedClass {
+    const NAMES: &'static [&'static str] =
+        &["complete", "length", "tool_use", "stop_sequence", "pause", "refusal", "error", "other"];
+}
+
 impl<'de> Deserialize<'de> for ListedClass {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const NAMES: &[&str] =
-            &["complete", "length", "tool_use", "stop_sequence", "pause", "refusal", "error", "other"];
         let name = String::deserialize(deserializer)?;
         match Class::from_name(&name) {
-            Some(Class::Unknown | Class::Missing) | None => Err(de::Error::unknown_variant(&name, NAMES)),
+            Some(Class::Unknown | Class::Missing) | None => {
+                Err(de::Error::unknown_variant(&name, ListedClass::NAMES))
+            }
             Some(class) => Ok(ListedClass(class)),
         }
     }
@@ -269,4 +284,40 @@ impl<'de> Deserialize<'de> for ListedCategory {
             category => Ok(ListedCategory(category)),
         }
     }
+}
+
+/// Implements [`JsonSchema`] for types that are written in their own way.
+macro_rules! spelled {
+    ($($name:ident: $schema:expr;)+) => {
+        $(impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                let schema: fn(&mut SchemaGenerator) -> Schema = $schema;
+                schema(generator)
+            }
+        })+
+    };
+}
+
+spelled! {
+    Words: |generator| json_schema!({"anyOf": [{"type": "string"}, generator.subschema_for::<Vec<String>>()]});
+    FieldName: |_| json_schema!({"type": "string", "enum": FieldName::NAMES});
+    ShapeName: |_| json_schema!({"type": "string", "enum": SHAPES.map(|(name, _)| name)});
+    ListedClass: |_| json_schema!({"type": "string", "enum": ListedClass::NAMES});
+    ListedCategory: |generator| generator.subschema_for::<Category>();
+    StopEntry: |generator| json_schema!({"anyOf": [
+        generator.subschema_for::<ListedClass>(),
+        generator.subschema_for::<LongStopEntry>(),
+    ]});
+    CategoryEntry: |generator| json_schema!({"anyOf": [
+        generator.subschema_for::<ListedCategory>(),
+        generator.subschema_for::<LongCategoryEntry>(),
+    ]});
 }
