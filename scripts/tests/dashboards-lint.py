@@ -9,10 +9,9 @@ import re
 import sys
 from pathlib import Path
 
+import boards
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(ROOT / "scripts/support"))
-import boards  # noqa: E402
 
 BUILT_IN = {"__range", "__rate_interval", "__interval"}
 SELF_TEST = 'llm_workload!="refusal-collector-selftest"'

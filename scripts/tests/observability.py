@@ -100,6 +100,8 @@ def get(url: str, timeout: float = 5) -> str | None:
 class Process:
     """A program with a log file and a folder of its own. Closed, it is killed."""
 
+    patience = 20
+
     def __init__(self, name: str, arguments: list[str], ready: str, folder: pathlib.Path, environment=None):
         self.name, self.arguments, self.ready, self.folder = name, arguments, ready, folder
         self.environment = {**os.environ, **(environment or {})}
@@ -109,7 +111,10 @@ class Process:
         log = open(self.folder / f"{self.name}.log", "ab")
         self.child = subprocess.Popen(self.arguments, stdout=log, stderr=log, cwd=self.folder, env=self.environment)
         log.close()
-        wait_for(f"{self.name} is ready", lambda: self.is_running() and get(self.ready) is not None)
+        wait_for(f"{self.name} is ready", lambda: self.is_running() and self.is_ready(), self.patience)
+
+    def is_ready(self) -> bool:
+        return get(self.ready) is not None
 
     def is_running(self) -> bool:
         if self.child.poll() is None:
@@ -139,20 +144,22 @@ class Process:
 
 
 class Collector(Process):
-    """The collector with the `refusal` processor; whatever comes is thrown away."""
+    """The collector with the `refusal` processor; by default whatever comes is thrown away."""
 
-    def __init__(self, name: str, folder: pathlib.Path, telemetry: str = ""):
+    NOWHERE = "debug: {sampling_initial: 0, sampling_thereafter: 0}"
+
+    def __init__(self, name: str, folder: pathlib.Path, telemetry: str = "", refusal: str = "", exporter: str = NOWHERE):
         self.http, self.port, health = free_ports(3)
         self.endpoint = f"http://127.0.0.1:{self.http}"
         reader = f"{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {self.port}}}}}}}}}"
         config = f"""
 receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{self.http}'}}}}}}}}
-processors: {{refusal: }}
-exporters: {{debug: {{sampling_initial: 0, sampling_thereafter: 0}}}}
+processors: {{refusal: {refusal}}}
+exporters: {{{exporter}}}
 extensions: {{health_check: {{endpoint: '127.0.0.1:{health}'}}}}
 service:
   extensions: [health_check]
-  pipelines: {{traces: {{receivers: [otlp], processors: [refusal], exporters: [debug]}}}}
+  pipelines: {{traces: {{receivers: [otlp], processors: [refusal], exporters: [{exporter.split(':')[0]}]}}}}
   telemetry:
     metrics: {{readers: [{telemetry or reader}]}}
 """
@@ -173,26 +180,40 @@ service:
 
 def response(stop_reason: str, workload="checkout", provider="anthropic", model="claude-sonnet-4-5", scope="my.client"):
     """A span that tells of one LLM response."""
-    attributes = {
-        "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": provider,
-        "gen_ai.request.model": model,
-    }
-    attributes = [{"key": key, "value": {"stringValue": value}} for key, value in attributes.items()]
-    reasons = {"arrayValue": {"values": [{"stringValue": stop_reason}]}}
-    attributes.append({"key": "gen_ai.response.finish_reasons", "value": reasons})
+    call = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": model}
+    return told(call | {"gen_ai.response.finish_reasons": [stop_reason]}, workload, scope)
+
+
+def told(attributes: dict, workload="checkout", scope="my.client", **resource):
+    """A span with these attributes, in a resource and a scope of its own."""
     now = time.time_ns()
     span = {
         "traceId": os.urandom(16).hex(),
         "spanId": os.urandom(8).hex(),
-        "name": f"chat {model}",
+        "name": f"chat {attributes.get('gen_ai.request.model', '')}",
         "kind": 3,
         "startTimeUnixNano": str(now - 1_000_000_000),
         "endTimeUnixNano": str(now),
-        "attributes": attributes,
+        "attributes": pairs(attributes),
     }
-    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": workload}}]}
+    resource = {"attributes": pairs({"service.name": workload, **resource})}
     return {"resource": resource, "scopeSpans": [{"scope": {"name": scope}, "spans": [span]}]}
+
+
+def pairs(attributes: dict) -> list[dict]:
+    return [{"key": key, "value": any_value(value)} for key, value in attributes.items()]
+
+
+def any_value(value) -> dict:
+    match value:
+        case bool():
+            return {"boolValue": value}
+        case int():
+            return {"intValue": str(value)}
+        case list():
+            return {"arrayValue": {"values": [any_value(each) for each in value]}}
+        case _:
+            return {"stringValue": value}
 
 
 class Alertmanager(Process):
@@ -219,7 +240,7 @@ class Alertmanager(Process):
 class Prometheus(Process):
     """Scrapes `targets`, which are (collector, interval), and evaluates `rules`."""
 
-    def __init__(self, name, folder, rules, targets, evaluation, alertmanager, program="prometheus", more="", flags=()):
+    def __init__(self, name, folder, rules, targets, evaluation, alertmanager=None, program="prometheus", more="", flags=()):
         [self.port] = free_ports(1)
         (folder / f"{name}-rules.yaml").write_text(rules)
         config = folder / f"{name}.yml"
@@ -232,10 +253,11 @@ class Prometheus(Process):
   relabel_configs: [{{target_label: job, replacement: refusal-collector}}]"""
             for collector, interval in targets
         )
+        alertmanagers = f"{{static_configs: [{{targets: ['127.0.0.1:{alertmanager.port}']}}]}}" if alertmanager else ""
         config.write_text(f"""
 global: {{evaluation_interval: {evaluation}, external_labels: {{prometheus: {name}}}}}
 rule_files: ['{folder}/{name}-rules.yaml']
-alerting: {{alertmanagers: [{{static_configs: [{{targets: ['127.0.0.1:{alertmanager.port}']}}]}}]}}
+alerting: {{alertmanagers: [{alertmanagers}]}}
 scrape_configs: {jobs or "[]"}
 {more}
 """)
@@ -253,6 +275,15 @@ scrape_configs: {jobs or "[]"}
         url = f"http://127.0.0.1:{self.port}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
         answer = json.loads(get(url) or '{"data": {"result": []}}')
         return answer["data"]["result"]
+
+    def ask(self, path: str, **parameters):
+        """The data that the API answers. Raises what it says where it does not."""
+        url = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            raise ValueError(json.load(error).get("error", error.reason)) from None
 
     def value(self, expression: str) -> float | None:
         """The value of an expression that is one series, if it has one now."""

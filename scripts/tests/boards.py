@@ -36,7 +36,7 @@ def queries(name, board):
             where = f"{name}: {panel['title']} {target['refId']}"
             yield Query(where, target["expr"], target["instant"])
     for annotation in board["annotations"]["list"]:
-        yield Query(f"{name}: annotation {annotation['name']}", annotation["expr"], False)
+        yield Query(f"{name}: annotation {annotation['name']}", annotation["target"]["expr"], False)
 
 
 def label_queries(name, board):
