@@ -18,7 +18,7 @@ async fn the_span_is_counted_and_nothing_of_it_is_exported() {
     let backend = Backend::start().await;
     let collector = Collector::start(&to(&backend), JUDGED, "");
     for _ in 0..2 {
-        let output = selftest(&collector, &["--no-ledger"]);
+        let output = selftest(&collector, &[]);
         assert!(output.status.success(), "{output:?}");
         assert!(String::from_utf8_lossy(&output.stdout).contains("counted: "), "{output:?}");
     }
@@ -34,7 +34,7 @@ async fn the_span_is_counted_and_nothing_of_it_is_exported() {
 async fn a_collector_that_does_not_judge_fails() {
     let backend = Backend::start().await;
     let collector = Collector::start(&to(&backend), NOT_JUDGED, "");
-    let output = selftest(&collector, &["--no-ledger", "--timeout", "1"]);
+    let output = selftest(&collector, &["--timeout", "1"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("did not grow"), "{output:?}");
 }
@@ -43,11 +43,11 @@ async fn a_collector_that_does_not_judge_fails() {
 async fn whoever_is_not_there_is_named() {
     let backend = Backend::start().await;
     let collector = Collector::start(&to(&backend), JUDGED, "");
-    let output = selftest(&collector, &["--no-ledger", "--timeout", "0", "--otlp", "http://127.0.0.1:1"]);
+    let output = selftest(&collector, &["--timeout", "0", "--otlp", "http://127.0.0.1:1"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("http://127.0.0.1:1"), "{output:?}");
 
-    let output = selftest(&collector, &["--timeout", "0", "--ledger", "http://127.0.0.1:1/api/v1/unknown"]);
+    let output = selftest(&collector, &["--timeout", "0", "--api", "http://127.0.0.1:1/"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("/api/v1/unknown"), "{output:?}");
 }

@@ -6,6 +6,7 @@ use crate::processor::workload::SELFTEST;
 use bytes::Bytes;
 use clap::Args;
 use http::Uri;
+use http::uri::InvalidUri;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 /// Check a running collector: send it a stop reason that nobody knows, and see it counted.
 ///
 /// One span of the reserved workload refusal-collector-selftest is sent by OTLP/gRPC; then its counter is read from
-/// /metrics and its entry from the ledger of unknowns. No alerting rule reads that workload, and the collector exports
+/// /metrics and, with --api, its entry from the ledger of unknowns. No alerting rule reads that workload, and the collector exports
 /// nothing of it. Where the addresses belong to several replicas, it tries until one of them is met with the span and the
 /// reading. Headers, for a receiver that asks for a token, are taken from OTEL_EXPORTER_OTLP_HEADERS.
 #[derive(Args, Debug)]
@@ -31,12 +32,9 @@ pub struct Selftest {
     /// Where counters are read.
     #[arg(long, default_value = "http://localhost:8888/metrics", value_name = "URL")]
     metrics: Uri,
-    /// Where the ledger of unknowns is read: the extension refusal_api.
-    #[arg(long, default_value = "http://localhost:55679/api/v1/unknown", value_name = "URL")]
-    ledger: Uri,
-    /// Do not read the ledger: for collectors without the extension refusal_api.
-    #[arg(long)]
-    no_ledger: bool,
+    /// Where the extension refusal_api listens, such as http://localhost:55679. Without it the ledger is not read.
+    #[arg(long, value_name = "URL", value_parser = ledger_of)]
+    api: Option<Uri>,
     /// Give up after so many seconds.
     #[arg(long, default_value_t = 20, value_name = "SECONDS")]
     timeout: u64,
@@ -113,14 +111,21 @@ async fn attempt(selftest: &Selftest) -> Result<(), Error> {
         return Err(Error::NotCounted(selftest.metrics.clone()));
     }
     println!("counted: llm_stop_reason_unknown_total went from {before} to {after}");
-    if !selftest.no_ledger {
-        let ledger = pages.read(&selftest.ledger).await?;
-        if !(ledger.contains(STOP_REASON) && ledger.contains(SELFTEST)) {
-            return Err(Error::NotInLedger(selftest.ledger.clone()));
-        }
-        println!("listed: in the ledger of unknowns");
+    let Some(uri) = &selftest.api else {
+        println!("not looked at: the ledger of unknowns, as there is no --api");
+        return Ok(());
+    };
+    let ledger = pages.read(uri).await?;
+    if !(ledger.contains(STOP_REASON) && ledger.contains(SELFTEST)) {
+        return Err(Error::NotInLedger(uri.clone()));
     }
+    println!("listed: in the ledger of unknowns");
     Ok(())
+}
+
+/// The page of the ledger, from the address of the extension.
+fn ledger_of(api: &str) -> Result<Uri, InvalidUri> {
+    format!("{}/api/v1/unknown", api.trim_end_matches('/')).parse()
 }
 
 /// Sends one span as an application would, and waits until it is taken.
@@ -158,7 +163,7 @@ fn counted(page: &str) -> f64 {
             && line.contains(SELFTEST)
             && line.contains(STOP_REASON)
     });
-    series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+    series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).fold(0.0, |sum, count| sum + count)
 }
 
 /// A client for the collector's own pages.
