@@ -8,7 +8,7 @@
 //! [`receiver::grpc`] → [`pipeline`] → [`processor::refusal`] → [`otlp`] → [`refusal::judge`] → [`otlp::splice`]
 //! → [`exporter`].
 //!
-//! Dependencies point down only: `cli → pipeline → receiver/processor/exporter/admin → telemetry → refusal →
+//! Dependencies point down only: `cli → pipeline → receiver/processor/report → exporter/admin → telemetry → refusal →
 //! otlp`; [`config`] and [`payload`] are plain data, [`net`] is sockets; all may use them.
 
 pub mod admin;
@@ -22,4 +22,5 @@ pub mod pipeline;
 pub mod processor;
 pub mod receiver;
 pub mod refusal;
+pub mod report;
 pub mod telemetry;

@@ -163,6 +163,7 @@ fn example(row: &Row) -> String {
             "list of receivers" => "[otlp]".to_owned(),
             "list of exporters" => "[debug]".to_owned(),
             "text" => "word".to_owned(),
+            "map of attributes" => "{}".to_owned(),
             kind if kind.starts_with('`') => words.to_owned(),
             kind => panic!("{}: no example of {kind}", row.path),
         },

@@ -32,7 +32,10 @@ fn without_a_source_the_embedded_default_runs() {
     assert_eq!(otlp.grpc.as_ref().unwrap().endpoint, "localhost:4317");
     assert_eq!(otlp.http.as_ref().unwrap().endpoint, "localhost:4318");
     assert_eq!(config.service.pipelines.len(), 3);
-    assert_eq!(config.service.telemetry.metrics.prometheus[0].port, 8888);
+    assert_eq!(
+        config.service.telemetry.metrics.pulled().map(|reader| reader.port).collect::<Vec<_>>(),
+        [8888]
+    );
     assert!(config.extensions.contains_key(&ComponentId::new("health_check")));
     for signal in ["traces", "logs"] {
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Durations as Go writes them and sizes in mebibytes: the two units of the configuration language.
+//! Durations as Go writes them or in milliseconds, and sizes in mebibytes: the units of the configuration language.
 
 /// `1h2m3.5s`, `300ms`, `0`; for `#[serde(with = "duration")]`.
 pub mod duration {
@@ -250,6 +250,22 @@ pub mod duration {
             assert_eq!(format(Duration::from_secs(300)), "5m");
             assert_eq!(format(Duration::from_millis(1500)), "1.5s");
         }
+    }
+}
+
+/// Times that the OpenTelemetry configuration schema gives as a number of milliseconds; for `#[serde(with = "milliseconds")]`.
+pub mod milliseconds {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    /// For serde.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        Ok(Duration::from_millis(u64::deserialize(deserializer)?))
+    }
+
+    /// For serde.
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
     }
 }
 

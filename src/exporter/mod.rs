@@ -10,6 +10,7 @@ mod body;
 mod compress;
 mod connect;
 mod debug;
+mod direct;
 mod disk;
 mod flight;
 mod headers;
@@ -29,6 +30,7 @@ mod tls;
 
 pub use compress::NoSuchLevel;
 pub use connect::EndpointError;
+pub use direct::{Direct, TOLD_AGAIN_AFTER, Undelivered};
 pub use disk::OpenError;
 pub use headers::HeaderError;
 pub use tls::TlsError;

@@ -10,6 +10,7 @@ use crate::net::BindError;
 use crate::payload::Budget;
 use crate::processor::refusal::{Refusal, Rulebook, RulebookError};
 use crate::receiver::{self, Bound, Feed};
+use crate::report::metrics::Pushes;
 use crate::telemetry::http::Pages;
 use crate::telemetry::own::Own;
 use crate::telemetry::registry::Registry;
@@ -33,6 +34,7 @@ pub struct Collector {
     own: Own,
     health: Health,
     metrics_pages: Vec<Pages>,
+    pushes: Pushes,
     health_servers: Vec<HealthServer>,
     shutdown_timeout: Duration,
 }
@@ -62,6 +64,14 @@ pub enum StartError {
     /// `/metrics` cannot be served.
     #[error("service.telemetry.metrics: {0}")]
     Metrics(BindError),
+    /// Metrics cannot be sent.
+    #[error("service.telemetry.metrics: {endpoint}: {source}")]
+    Push {
+        /// Where to.
+        endpoint: String,
+        /// Why.
+        source: Box<exporter::StartError>,
+    },
     /// An extension cannot listen.
     #[error("extension {extension}: {source}")]
     Extension {
@@ -103,7 +113,9 @@ impl Collector {
         let registry = Registry::new(own.clone(), responses.clone());
         let health = Health::new();
         let health_servers = start_health_servers(&config, &health).await?;
-        let metrics_pages = start_metrics(&config, &registry).await?;
+        let telemetry = &config.service.telemetry;
+        let metrics_pages =
+            server::serve(telemetry.metrics.pulled(), &registry).await.map_err(StartError::Metrics)?;
 
         let exporters = start_exporters(&config, &own)?;
         let refusals = start_refusals(&config)?;
@@ -123,6 +135,8 @@ impl Collector {
         let receivers = receiver::start(feeds.collect(), &config.extensions, &budget, wait, &own)
             .await
             .map_err(Box::new)?;
+        let pushes = Pushes::start(telemetry, &registry)
+            .map_err(|(endpoint, source)| StartError::Push { endpoint, source: Box::new(source) })?;
         health.enter(Stage::Accepting);
         tracing::info!(budget_mib = budget.capacity() >> 20, "everything is ready: requests are taken");
         Ok(Collector {
@@ -133,6 +147,7 @@ impl Collector {
             own,
             health,
             metrics_pages,
+            pushes,
             health_servers,
             shutdown_timeout: config.service.shutdown_timeout,
         })
@@ -208,6 +223,7 @@ impl Collector {
             },
             lost => tracing::error!(lost, "stopped: items that were accepted could not be delivered in time"),
         }
+        self.pushes.shutdown().await;
         // Probes and scrapes are answered to the very end.
         join_all(self.metrics_pages.into_iter().map(Pages::shutdown)).await;
         join_all(self.health_servers.into_iter().map(HealthServer::shutdown)).await;
@@ -217,14 +233,6 @@ impl Collector {
 
 /// Of the grace time, receivers get at most this part; exporters get the rest.
 const RECEIVERS_SHARE: u32 = 3;
-
-async fn start_metrics(config: &Config, registry: &Registry) -> Result<Vec<Pages>, StartError> {
-    let metrics = &config.service.telemetry.metrics;
-    if !metrics.enabled {
-        return Ok(Vec::new());
-    }
-    server::serve(&metrics.prometheus, registry).await.map_err(StartError::Metrics)
-}
 
 async fn start_health_servers(config: &Config, health: &Health) -> Result<Vec<HealthServer>, StartError> {
     let mut servers = Vec::new();

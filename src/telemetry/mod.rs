@@ -4,6 +4,7 @@ pub mod http;
 pub mod label;
 pub mod logs;
 pub mod metric;
+pub mod otlp;
 pub mod own;
 pub mod registry;
 pub mod responses;

@@ -35,8 +35,11 @@ const MOST_SCRAPES: usize = 4;
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Serves the metrics of `registry` at `/metrics` of every reader.
-pub async fn serve(readers: &[PrometheusReader], registry: &Registry) -> Result<Vec<Pages>, BindError> {
-    let mut servers = Vec::with_capacity(readers.len());
+pub async fn serve(
+    readers: impl IntoIterator<Item = &PrometheusReader>,
+    registry: &Registry,
+) -> Result<Vec<Pages>, BindError> {
+    let mut servers = Vec::new();
     for reader in readers {
         let scrapes = Scrapes {
             registry: registry.clone(),

@@ -2,6 +2,7 @@
 
 mod component;
 mod service;
+mod telemetry;
 
 use super::diagnostic::{Diagnostic, Findings, Problem};
 use super::model::{Config, Exporter, Processor, Receiver};

@@ -1,19 +1,18 @@
 //! How components are joined: every name is defined, every address is taken once, and nothing goes round.
 
-use super::Checker;
+use super::{Checker, telemetry};
 use crate::config::diagnostic::{Diagnostic, Problem};
 use crate::config::endpoint::{self, Identity};
-use crate::config::model::{ComponentId, Config, Extension, Logs, Receiver};
+use crate::config::model::{ComponentId, Config, Extension, MetricReader, Receiver};
 use crate::config::node::{Node, Path, Value};
 use crate::net::Endpoint;
 use std::collections::{BTreeMap, BTreeSet};
-use tracing_subscriber::EnvFilter;
 
 impl Checker<'_> {
     pub(super) fn service(&mut self, config: &Config) {
         let service = Path::of(["service"]);
         self.references(&config.service.extensions, "extensions", &service.key("extensions"));
-        self.log_level(&config.service.telemetry.logs, &service.keys(["telemetry", "logs", "level"]));
+        self.telemetry(&config.service.telemetry, &service.key("telemetry"));
         if config.service.admission.budget.is_some_and(|budget| budget == 0) {
             self.invalid(&service.keys(["admission", "budget_mib"]), "must be at least 1");
         }
@@ -60,16 +59,6 @@ impl Checker<'_> {
         }
     }
 
-    fn log_level(&mut self, logs: &Logs, path: &Path) {
-        let level = logs.level.to_lowercase();
-        let is_filter = level.contains(['=', ',']) && EnvFilter::try_new(&level).is_ok();
-        let is_the_collectors = matches!(level.as_str(), "dpanic" | "panic" | "fatal");
-        if !is_filter && !is_the_collectors && !LOG_LEVELS.contains(&level.as_str()) {
-            let known = LOG_LEVELS.map(str::to_owned).to_vec();
-            self.error(path, Problem::UnknownWord { path: path.clone(), word: logs.level.clone(), known });
-        }
-    }
-
     /// No two listen at one address, and no exporter sends to a listener of this program.
     pub(super) fn listeners(&mut self, config: &Config) {
         let mut taken: BTreeMap<Identity, Path> = BTreeMap::new();
@@ -80,12 +69,13 @@ impl Checker<'_> {
                 None => drop(taken.insert(address, path)),
             }
         }
-        for (id, exporter) in &config.exporters {
-            let Some(endpoint) = exporter.endpoint() else { continue };
+        let exporters = config.exporters.iter().filter_map(|(id, exporter)| {
+            exporter.endpoint().map(|endpoint| (endpoint, Path::component("exporters", id).key("endpoint")))
+        });
+        for (endpoint, path) in exporters.chain(telemetry::round_trips(&config.service.telemetry)) {
             let Some(target) = endpoint::identity(endpoint) else { continue };
             let everywhere = target.everywhere().and_then(|everywhere| taken.get(&everywhere));
             if let Some(receiver) = taken.get(&target).or(everywhere) {
-                let path = Path::component("exporters", id).key("endpoint");
                 self.invalid(&path, &format!("{endpoint} is {receiver}: data would go round for ever"));
             }
         }
@@ -146,8 +136,6 @@ impl Checker<'_> {
     }
 }
 
-const LOG_LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
-
 /// The extensions that components name: of which type they must be, and where they are named.
 fn named_extensions(config: &Config) -> Vec<(&'static str, &ComponentId, Path)> {
     let mut named = Vec::new();
@@ -198,7 +186,8 @@ fn listeners(config: &Config) -> Vec<(String, Path)> {
         }
     }
     let metrics = &config.service.telemetry.metrics;
-    for (index, reader) in metrics.prometheus.iter().enumerate().filter(|_| metrics.enabled) {
+    for (index, reader) in metrics.readers.iter().enumerate().filter(|_| metrics.enabled) {
+        let MetricReader::Pull(reader) = reader else { continue };
         let path = Path::of(["service", "telemetry", "metrics", "readers"]).index(index);
         let host = if reader.host.contains(':') { format!("[{}]", reader.host) } else { reader.host.clone() };
         listeners

@@ -10,6 +10,7 @@ mod processor;
 mod receiver;
 mod security;
 mod service;
+mod telemetry;
 
 pub use exporter::{
     ClientKeepalive, Compression, DebugExporter, Exporter, HttpEncoding, OtlpGrpcExporter, OtlpHttpExporter,
@@ -19,7 +20,12 @@ pub use extension::{BearerTokenAuth, Extension, FileStorage, HealthCheck, Refusa
 pub use processor::{Batch, LabelLimits, MemoryLimiter, Processor, RefusalProcessor};
 pub use receiver::{GrpcServer, HttpServer, OtlpReceiver, Receiver, Transport};
 pub use security::{Authentication, ClientTls, Secret, ServerTls, TlsVersion};
-pub use service::{Admission, LogEncoding, Logs, Metrics, Pipeline, PrometheusReader, Service, Telemetry};
+pub use service::{Admission, Pipeline, Service};
+pub use telemetry::{
+    BatchProcessor, Level, LogEncoding, Logs, MetricReader, Metrics, OtlpProtocol, OtlpTarget, ParentBased,
+    PeriodicReader, PrometheusReader, Ratio, Resource, Sampler, Sampling, Telemetry, TelemetryProcessor,
+    Traces,
+};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};

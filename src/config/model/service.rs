@@ -1,6 +1,7 @@
-//! `service`: what is started, how it is joined, and what the collector tells of itself.
+//! `service`: what is started, and how it is joined.
 
 use super::ComponentId;
+use super::telemetry::Telemetry;
 use crate::config::units::{duration, mebibytes};
 use crate::otlp::Signal;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -75,76 +76,6 @@ impl Default for Admission {
     }
 }
 
-/// `service.telemetry`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Telemetry {
-    /// `logs`.
-    pub logs: Logs,
-    /// `metrics`.
-    pub metrics: Metrics,
-}
-
-/// `service.telemetry.logs`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Logs {
-    /// `debug`, `info`, `warn`, `error`, or a filter of `tracing`.
-    pub level: String,
-    /// `console` or `json`.
-    pub encoding: LogEncoding,
-}
-
-impl Default for Logs {
-    fn default() -> Self {
-        Logs { level: "info".to_owned(), encoding: LogEncoding::Console }
-    }
-}
-
-/// `service.telemetry.logs.encoding`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogEncoding {
-    /// For people.
-    Console,
-    /// One JSON object per line.
-    Json,
-}
-
-/// `service.telemetry.metrics`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(from = "MetricsKeys", into = "MetricsKeys")]
-pub struct Metrics {
-    /// `level: none` switches all off.
-    pub enabled: bool,
-    /// Where `/metrics` is served: `readers[].pull.exporter.prometheus.{host,port}`.
-    pub prometheus: Vec<PrometheusReader>,
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Metrics { enabled: true, prometheus: vec![PrometheusReader::default()] }
-    }
-}
-
-/// `readers[].pull.exporter.prometheus`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct PrometheusReader {
-    /// The address to listen on.
-    pub host: String,
-    /// The port to listen on.
-    pub port: u16,
-    /// Whether OpenMetrics tells when each counter began, in `_created` (ours).
-    pub with_created: bool,
-}
-
-impl Default for PrometheusReader {
-    fn default() -> Self {
-        PrometheusReader { host: "localhost".to_owned(), port: 8888, with_created: false }
-    }
-}
-
 fn pipelines<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<ComponentId, Pipeline>, D::Error> {
@@ -194,65 +125,4 @@ struct PipelineKeys {
     processors: Vec<ComponentId>,
     /// All of them get every request.
     exporters: Vec<ComponentId>,
-}
-
-/// The shape of [`Metrics`] in the file.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-struct MetricsKeys {
-    level: MetricsLevel,
-    readers: Vec<Reader>,
-}
-
-/// How much the Collector measures of itself; here all that is measured costs the same.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum MetricsLevel {
-    None,
-    Basic,
-    Normal,
-    Detailed,
-}
-
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-struct Reader {
-    pull: Pull,
-}
-
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-struct Pull {
-    exporter: PullExporter,
-}
-
-#[derive(Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-struct PullExporter {
-    prometheus: PrometheusReader,
-}
-
-impl Default for MetricsKeys {
-    fn default() -> Self {
-        Metrics::default().into()
-    }
-}
-
-impl From<MetricsKeys> for Metrics {
-    fn from(keys: MetricsKeys) -> Self {
-        Metrics {
-            enabled: !matches!(keys.level, MetricsLevel::None),
-            prometheus: keys.readers.into_iter().map(|reader| reader.pull.exporter.prometheus).collect(),
-        }
-    }
-}
-
-impl From<Metrics> for MetricsKeys {
-    fn from(metrics: Metrics) -> Self {
-        let reader = |prometheus| Reader { pull: Pull { exporter: PullExporter { prometheus } } };
-        MetricsKeys {
-            level: if metrics.enabled { MetricsLevel::Normal } else { MetricsLevel::None },
-            readers: metrics.prometheus.into_iter().map(reader).collect(),
-        }
-    }
 }

@@ -1,0 +1,4 @@
+//! What the collector tells of itself, sent by OTLP: metrics, traces and logs, each where `service.telemetry` says.
+
+pub mod metrics;
+pub mod resource;
