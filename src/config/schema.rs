@@ -5,7 +5,8 @@
 //! off a key of the OpenTelemetry Collector which is not supported here. What types cannot say, only `validate` finds.
 //!
 //! Everywhere a null stands for the default, and a text with `${…}` for what it brings. Both are said without `anyOf`,
-//! because validators tell the failure of a `type` or a `pattern` in a sentence that people understand.
+//! because validators tell the failure of a `type` or a `pattern` in one sentence. They show the pattern, so it says in
+//! an alternative that never decides what else was expected: `(a number, or |)\$\{`.
 
 use super::assemble::{self, EXPORTERS, EXTENSIONS, Kind, PROCESSORS, RECEIVERS};
 use super::collector;
@@ -103,8 +104,14 @@ fn relax(schema: &mut Value) {
             }
         },
         kind => {
+            let expected = match kind {
+                "object" => "a map",
+                "array" => "a list",
+                "boolean" => "true or false",
+                _ => "a number",
+            };
             map.insert("type".to_owned(), json!([kind, "string", "null"]));
-            map.insert("pattern".to_owned(), EXPRESSION.into());
+            map.insert("pattern".to_owned(), format!("({expected}, or |){EXPRESSION}").into());
         }
     }
     if kind == "object" {
