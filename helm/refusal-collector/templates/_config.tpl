@@ -37,7 +37,8 @@ api; `local` says that no other Pod reaches it.
         {{- $endpoint := default (get (dict "grpc" "localhost:4317" "http" "localhost:4318") $protocol) (default dict $server).endpoint -}}
         {{- $where := printf "config.receivers.%s.protocols.%s.endpoint" $id $protocol -}}
         {{- $listener := dict "use" "otlp" "name" (printf "otlp-%s" $protocol) "endpoint" $endpoint "where" $where -}}
-        {{- $listeners = append $listeners $listener -}}
+        {{- /* A Unix socket has no port. */ -}}
+        {{- if ne (default "tcp" (default dict $server).transport) "unix" }}{{ $listeners = append $listeners $listener }}{{ end -}}
       {{- end -}}
     {{- else if (default dict $receiver).endpoint -}}
       {{- $where := printf "config.receivers.%s.endpoint" $id -}}
