@@ -120,7 +120,14 @@ class Cluster:
             if result:
                 return result
             time.sleep(0.2)
-        raise SystemExit(f"waited in vain until {what}")
+        raise SystemExit(f"waited in vain until {what}\n{self.warnings()}")
+
+    def warnings(self) -> str:
+        events = (self.ask("GET", "/api/v1/events") or {}).get("items", [])
+        return "\n".join(
+            f"{event['involvedObject'].get('namespace')}/{event['involvedObject'].get('name')}: {event.get('message')}"
+            for event in events if event.get("type") == "Warning"
+        )
 
     def log_of(self, program: str) -> str:
         return (self.folder / f"{pathlib.Path(program).name}.log").read_text(errors="replace")[-4000:]
@@ -146,6 +153,8 @@ class Kubelet:
         labels = {"kubernetes.io/hostname": self.NODE, "kubernetes.io/os": "linux"}
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": self.NODE, "labels": labels}}
         self.cluster.ask("POST", "/api/v1/nodes", node)
+        # A new node is not ready, and no controller runs here that would take its word for it later.
+        self.cluster.ask("PATCH", f"/api/v1/nodes/{self.NODE}", {"spec": {"taints": None}}, MERGE_PATCH)
 
     def node_status(self) -> dict:
         capacity = {"cpu": "8", "memory": "32Gi", "pods": "110"}
