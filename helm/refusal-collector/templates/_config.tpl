@@ -1,6 +1,14 @@
-{{/* The configuration that runs: `config`, and where queues are on disk, what puts them there. */}}
+{{/*
+The configuration that runs: `config`, without the default exporter where no pipeline names it any more, and where queues are
+on disk, with what puts them there.
+*/}}
 {{- define "refusal-collector.config" -}}
 {{- $config := deepCopy .Values.config -}}
+{{- $exporters := list -}}
+{{- range $_, $pipeline := (default dict $config.service).pipelines }}{{ $exporters = concat $exporters (default list (default dict $pipeline).exporters) }}{{ end -}}
+{{- if and (hasKey (default dict $config.exporters) "debug") (not (has "debug" $exporters)) -}}
+  {{- $_ := unset $config.exporters "debug" -}}
+{{- end -}}
 {{- if include "refusal-collector.hasQueueOnDisk" . -}}
   {{- $storage := dict "directory" (printf "%s/queue" (include "refusal-collector.queueDirectory" .)) "create_directory" true -}}
   {{- $_ := set $config "extensions" (mergeOverwrite (dict "file_storage" $storage) (default dict $config.extensions)) -}}
