@@ -8,8 +8,8 @@
 //! [`receiver::grpc`] → [`pipeline`] → [`processor::refusal`] → [`otlp`] → [`refusal::judge`] → [`otlp::splice`]
 //! → [`exporter`].
 //!
-//! Dependencies point down only: `cli → pipeline → receiver/processor/report → exporter/admin → telemetry → refusal →
-//! otlp`; [`config`] and [`payload`] are plain data, [`net`] is sockets; all may use them.
+//! Dependencies point down only: `cli → pipeline → receiver/processor/report → exporter/admin → tap → telemetry →
+//! refusal → otlp`; [`config`] and [`payload`] are plain data, [`net`] is sockets; all may use them.
 
 pub mod admin;
 pub mod cli;
@@ -23,4 +23,5 @@ pub mod processor;
 pub mod receiver;
 pub mod refusal;
 pub mod report;
+pub mod tap;
 pub mod telemetry;

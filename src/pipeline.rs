@@ -4,6 +4,7 @@ mod budget;
 mod collector;
 mod intake;
 mod signals;
+mod tap;
 
 pub use collector::{Collector, Ended, StartError};
 

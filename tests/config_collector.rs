@@ -312,7 +312,9 @@ service:
     };
     let loaded = config::load(&sources).unwrap_or_else(|errors| panic!("{errors}"));
     assert!(loaded.warnings.is_empty());
-    let config::model::Receiver::Otlp(otlp) = loaded.config.receivers.values().next().unwrap();
+    let Some(config::model::Receiver::Otlp(otlp)) = loaded.config.receivers.values().next() else {
+        panic!("another receiver")
+    };
     assert_eq!(otlp.grpc.as_ref().unwrap().endpoint, "10.1.2.3:4317");
     assert!(otlp.http.is_some());
 }

@@ -10,7 +10,7 @@ const DOCUMENT: &str = include_str!("../docs/configuration.md");
 
 /// A configuration in which every documented component stands, with nothing set that need not be.
 const BASE: &str = "
-receivers: {otlp: {protocols: {grpc: , http: }}}
+receivers: {otlp: {protocols: {grpc: , http: }}, ext_proc: {unmatched: span}}
 processors: {refusal: , batch: , memory_limiter: {limit_mib: 512}}
 exporters:
   otlp_grpc: {endpoint: 'backend:4317'}
@@ -21,15 +21,16 @@ service:
   extensions: [health_check, file_storage, bearertokenauth]
   pipelines:
     traces:
-      receivers: [otlp]
+      receivers: [otlp, ext_proc]
       processors: [memory_limiter, refusal, batch]
       exporters: [otlp_grpc, otlp_http, debug]
 ";
 
-const SET_BY_BASE: [&str; 4] = [
+const SET_BY_BASE: [&str; 5] = [
     "processors.memory_limiter.limit_mib",
     "extensions.bearertokenauth.token",
     "service.extensions",
+    "receivers.ext_proc.unmatched",
     "service.pipelines.traces.processors",
 ];
 

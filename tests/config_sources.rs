@@ -28,7 +28,9 @@ fn without_a_source_the_embedded_default_runs() {
     let loaded = load(&[], &[], &[]);
     assert!(loaded.warnings.is_empty());
     let config = loaded.config;
-    let Receiver::Otlp(otlp) = &config.receivers[&ComponentId::new("otlp")];
+    let Receiver::Otlp(otlp) = &config.receivers[&ComponentId::new("otlp")] else {
+        panic!("another receiver")
+    };
     assert_eq!(otlp.grpc.as_ref().unwrap().endpoint, "localhost:4317");
     assert_eq!(otlp.http.as_ref().unwrap().endpoint, "localhost:4318");
     assert_eq!(config.service.pipelines.len(), 3);

@@ -55,7 +55,8 @@ async fn a_port_that_is_taken_is_an_error_at_the_start_and_nothing_else_stays_op
     };
     let feeds = vec![feed("otlp", free_endpoint.clone()), feed("otlp/2", address.to_string())];
     let started =
-        receiver::start(feeds, &BTreeMap::new(), &Budget::new(1 << 20), Duration::ZERO, &Own::new()).await;
+        receiver::start(feeds, NO_TAPS, &BTreeMap::new(), &Budget::new(1 << 20), Duration::ZERO, &Own::new())
+            .await;
     let expected =
         format!("receiver otlp/2 (grpc): cannot listen on {address}: another process is listening there");
     assert_eq!(started.unwrap_err().to_string(), expected);

@@ -251,8 +251,9 @@ async fn what_is_wrong_with_the_files_is_said_at_the_start() {
         let config = OtlpReceiver { grpc: Some(setup.grpc), http: None };
         let feed = Feed { receiver: ComponentId::new("otlp"), config, consumer: Fake::default() };
         let (budget, own) = (Budget::new(1 << 20), Own::new());
-        let error =
-            receiver::start(vec![feed], &setup.extensions, &budget, setup.wait, &own).await.unwrap_err();
+        let error = receiver::start(vec![feed], NO_TAPS, &setup.extensions, &budget, setup.wait, &own)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains(&expected), "{error}");
     }
 }

@@ -7,6 +7,8 @@ const COMPONENTS: &str = "\
 receivers:
   - name: otlp
     stability: {logs: Beta, metrics: Beta, traces: Beta}
+  - name: ext_proc
+    stability: {logs: Beta, traces: Beta}
 processors:
   - name: refusal
     stability: {logs: Beta, metrics: Beta, traces: Beta}

@@ -4,9 +4,9 @@ use super::collector::{advice, aliases, canonical_kind};
 use super::de;
 use super::diagnostic::{Diagnostic, Findings, Problem};
 use super::model::{
-    Batch, BearerTokenAuth, ComponentId, Config, DebugExporter, Exporter, Extension, FileStorage,
-    HealthCheck, MemoryLimiter, OtlpGrpcExporter, OtlpHttpExporter, OtlpReceiver, Processor, Receiver,
-    RefusalApi, RefusalProcessor,
+    Batch, BearerTokenAuth, ComponentId, Config, DebugExporter, Exporter, ExtProcReceiver, Extension,
+    FileStorage, HealthCheck, MemoryLimiter, OtlpGrpcExporter, OtlpHttpExporter, OtlpReceiver, Processor,
+    Receiver, RefusalApi, RefusalProcessor,
 };
 use super::node::{Key, Node, Path};
 use schemars::{Schema, SchemaGenerator};
@@ -50,7 +50,8 @@ macro_rules! kind {
     };
 }
 
-pub(super) const RECEIVERS: &[Kind<Receiver>] = &[kind!("otlp", Receiver::Otlp(OtlpReceiver))];
+pub(super) const RECEIVERS: &[Kind<Receiver>] =
+    &[kind!("otlp", Receiver::Otlp(OtlpReceiver)), kind!("ext_proc", Receiver::ExtProc(ExtProcReceiver))];
 
 pub(super) const PROCESSORS: &[Kind<Processor>] = &[
     kind!("refusal", Processor::Refusal(RefusalProcessor)),

@@ -2,6 +2,7 @@
 
 use super::budget;
 use super::intake::{Intake, Route, Routes};
+use super::tap::Outlet;
 use crate::admin::health::{Health, HealthServer, Stage};
 use crate::config::Errors;
 use crate::config::model::{ComponentId, Config, Extension, LabelLimits, Pipeline, Processor, Receiver};
@@ -9,8 +10,9 @@ use crate::exporter::{self, Drained, Exporter};
 use crate::net::BindError;
 use crate::payload::Budget;
 use crate::processor::refusal::{Refusal, Rulebook, RulebookError};
-use crate::receiver::{self, Bound, Feed};
+use crate::receiver::{self, Bound, Feed, TapFeed};
 use crate::report::metrics::Pushes;
+use crate::tap::Tap;
 use crate::telemetry::http::Pages;
 use crate::telemetry::own::Own;
 use crate::telemetry::registry::Registry;
@@ -22,12 +24,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// A collector at work.
 #[derive(Debug)]
 pub struct Collector {
     receivers: receiver::Running,
+    outlets: Vec<Outlet>,
     exporters: Vec<Exporter>,
     refusals: BTreeMap<ComponentId, Arc<Refusal>>,
     registry: Registry,
@@ -118,29 +121,49 @@ impl Collector {
             server::serve(telemetry.metrics.pulled(), &registry).await.map_err(StartError::Metrics)?;
 
         let exporters = start_exporters(&config, &own)?;
-        let refusals = start_refusals(&config)?;
+        let taps = open_taps(&config, &own);
+        let refusals = start_refusals(&config, &taps)?;
         let route = |pipeline: &Pipeline| Route {
             refusal: pipeline.processors.iter().find_map(|id| refusals.get(id)).cloned(),
             exporters: pipeline.exporters.iter().filter_map(|id| exporters.get(id)).cloned().collect(),
         };
-        let feeds = config.receivers.iter().filter_map(|(id, receiver)| {
-            let Receiver::Otlp(otlp) = receiver;
-            let pipelines = config.service.pipelines.values().filter(|p| p.receivers.contains(id));
-            let routes: Vec<_> = pipelines.map(|pipeline| (pipeline.signal, route(pipeline))).collect();
-            let consumer = Intake::new(Routes { routes, responses: responses.clone() });
-            let is_used = config.service.pipelines.values().any(|p| p.receivers.contains(id));
-            is_used.then(|| Feed { receiver: id.clone(), config: otlp.clone(), consumer })
-        });
+        let (mut feeds, mut tap_feeds, mut outlets) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, component) in &config.receivers {
+            let pipelines = || config.service.pipelines.values().filter(|p| p.receivers.contains(id));
+            let routes: Vec<_> = pipelines().map(|pipeline| (pipeline.signal, route(pipeline))).collect();
+            if routes.is_empty() {
+                continue;
+            }
+            let judge = routes.iter().find_map(|(_, route)| route.refusal.clone());
+            let intake = Intake::new(Routes { routes, responses: responses.clone() });
+            let receiver = id.clone();
+            match component {
+                Receiver::Otlp(otlp) => {
+                    feeds.push(Feed { receiver, config: otlp.clone(), consumer: intake });
+                }
+                Receiver::ExtProc(ext_proc) => {
+                    let (Some(tap), Some(judge)) = (taps.get(id).cloned(), judge) else { continue };
+                    let (responses, budget) = (responses.clone(), budget.clone());
+                    let outlet = Outlet::new(ext_proc, tap, judge.clone(), responses, intake, budget);
+                    outlets.push(outlet.clone());
+                    let observer = move |exchange| outlet.observe(exchange);
+                    let vocabulary = judge.vocabulary();
+                    tap_feeds.push(TapFeed { receiver, config: ext_proc.clone(), vocabulary, observer });
+                }
+            }
+        }
         let wait = config.service.admission.wait;
-        let receivers = receiver::start(feeds.collect(), &config.extensions, &budget, wait, &own)
+        let receivers = receiver::start(feeds, tap_feeds, &config.extensions, &budget, wait, &own)
             .await
             .map_err(Box::new)?;
         let pushes = Pushes::start(telemetry, &registry)
             .map_err(|(endpoint, source)| StartError::Push { endpoint, source: Box::new(source) })?;
+        outlets.iter().for_each(Outlet::start);
         health.enter(Stage::Accepting);
         tracing::info!(budget_mib = budget.capacity() >> 20, "everything is ready: requests are taken");
         Ok(Collector {
             receivers,
+            outlets,
             exporters: exporters.into_values().collect(),
             refusals,
             registry,
@@ -212,6 +235,10 @@ impl Collector {
         if cut > 0 {
             tracing::warn!(cut, "connections and requests were cut off at the end of the grace time");
         }
+        let told = join_all(self.outlets.iter().map(Outlet::shutdown));
+        if timeout_at(deadline, told).await.is_err() {
+            tracing::warn!("what taps have seen could not be told in the grace time");
+        }
         let drained = join_all(self.exporters.iter().map(|exporter| exporter.shutdown(deadline))).await;
         let lost = drained.iter().map(Drained::items).sum();
         match lost {
@@ -253,7 +280,21 @@ fn start_exporters(config: &Config, own: &Own) -> Result<BTreeMap<ComponentId, E
     config.exporters.keys().filter(is_used).map(start).collect()
 }
 
-fn start_refusals(config: &Config) -> Result<BTreeMap<ComponentId, Arc<Refusal>>, StartError> {
+fn open_taps(config: &Config, own: &Own) -> BTreeMap<ComponentId, Arc<Tap>> {
+    let open = |(id, receiver): (&ComponentId, &Receiver)| match receiver {
+        Receiver::ExtProc(tap) => {
+            Some((id.clone(), Arc::new(Tap::new(tap.wait, tap.max_waiting_records, own.tap(id)))))
+        }
+        Receiver::Otlp(_) => None,
+    };
+    let is_used = |id: &ComponentId| config.service.pipelines.values().any(|p| p.receivers.contains(id));
+    config.receivers.iter().filter(|(id, _)| is_used(id)).filter_map(open).collect()
+}
+
+fn start_refusals(
+    config: &Config,
+    taps: &BTreeMap<ComponentId, Arc<Tap>>,
+) -> Result<BTreeMap<ComponentId, Arc<Refusal>>, StartError> {
     let own_resource = std::env::var("OTEL_RESOURCE_ATTRIBUTES").ok();
     let mut refusals = BTreeMap::new();
     for (id, processor) in &config.processors {
@@ -261,6 +302,7 @@ fn start_refusals(config: &Config) -> Result<BTreeMap<ComponentId, Arc<Refusal>>
         let rulebook = Rulebook::new(refusal)
             .map_err(|source| StartError::Rulebook { processor: id.clone(), source: Box::new(source) })?;
         let refusal = Refusal::new(refusal, rulebook, own_resource.as_deref());
+        let refusal = refusal.with_taps(taps.values().cloned().collect());
         refusals.insert(id.clone(), Arc::new(refusal));
     }
     Ok(refusals)

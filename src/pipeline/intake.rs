@@ -4,6 +4,7 @@ use crate::exporter::{Exporter, commit_all};
 use crate::otlp::{self, Signal};
 use crate::payload::{Consume, Payload, Refused};
 use crate::processor::refusal::{Processed, Refusal};
+use crate::tap::Joined;
 use crate::telemetry::responses::Responses;
 use std::sync::Arc;
 
@@ -47,6 +48,7 @@ impl Consume for Intake {
         let mut items = 0;
         let mut selftest = false;
         let mut destinations = Vec::new();
+        let mut joined = Vec::new();
         for route in self.of(payload.signal) {
             let processed = match &route.refusal {
                 Some(refusal) => refusal.process(payload.clone(), &mut tally)?,
@@ -54,6 +56,7 @@ impl Consume for Intake {
             };
             items = processed.payload.items;
             selftest |= processed.selftest;
+            joined.extend(processed.joined);
             if items == 0 {
                 continue;
             }
@@ -74,6 +77,7 @@ impl Consume for Intake {
         }
         commit_all(requests).await?;
         self.routes.responses.commit(tally);
+        joined.iter().for_each(Joined::settle);
         Ok(items)
     }
 
@@ -84,5 +88,5 @@ impl Consume for Intake {
 
 fn counted(mut payload: Payload) -> Result<Processed, Refused> {
     payload.items = otlp::splice::count(payload.signal, payload.message.as_slice())?;
-    Ok(Processed { payload, selftest: false })
+    Ok(Processed { payload, selftest: false, joined: Vec::new() })
 }

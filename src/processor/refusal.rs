@@ -9,13 +9,16 @@ use crate::otlp::wire::Malformed;
 use crate::payload::Payload;
 use crate::processor::workload::{SELFTEST, Workload};
 use crate::refusal::evidence::{Evidence, Origin, read_log_record, read_span};
-use crate::refusal::judge::{Judge, provider_of};
+use crate::refusal::judge::{Judge, Judgment, Rule, decide_again, provider_of};
 use crate::refusal::policy::{Policy, UnknownVendor};
 use crate::refusal::verdict::Verdict;
 use crate::refusal::vocabulary::{Vocabulary, VocabularyError};
+use crate::tap::{Exchange, Joined, Kin, Record, Tap};
+use crate::telemetry::Identity;
 use crate::telemetry::tally::Tally;
 use crate::telemetry::{Observation, RefusalLabels};
 use arc_swap::ArcSwap;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -27,6 +30,8 @@ pub struct Processed {
     pub payload: Payload,
     /// Whether all of it is of the workload [`SELFTEST`], which is not exported.
     pub selftest: bool,
+    /// The records of taps that its spans have joined; to be settled once the request was taken.
+    pub joined: Vec<Joined>,
 }
 
 /// One `refusal` processor. Its rulebook can be exchanged while it works.
@@ -35,6 +40,7 @@ pub struct Refusal {
     rulebook: ArcSwap<Rulebook>,
     workload: Workload,
     count_judged: bool,
+    taps: Vec<Arc<Tap>>,
 }
 
 /// By what it judges.
@@ -71,7 +77,32 @@ impl Refusal {
             rulebook: ArcSwap::from_pointee(rulebook),
             workload: Workload::new(&config.workload, own_resource),
             count_judged: config.count_judged,
+            taps: Vec::new(),
         }
+    }
+
+    /// Joins spans to what these taps have seen.
+    pub fn with_taps(mut self, taps: Vec<Arc<Tap>>) -> Self {
+        self.taps = taps;
+        self
+    }
+
+    /// The vocabulary that it judges by now.
+    pub fn vocabulary(&self) -> Vocabulary {
+        self.rulebook.load().vocabulary.clone()
+    }
+
+    /// Judges what a tap has seen.
+    pub fn judge_exchange(&self, exchange: Exchange) -> Record {
+        Record::judged(exchange, &self.rulebook.load().vocabulary, self.workload.otherwise())
+    }
+
+    /// What policy says of a record that no span has joined.
+    pub fn decide(&self, record: &mut Record) {
+        let Record { provider, model, workload, verdict, .. } = record;
+        let refusal = verdict.refusal.take();
+        let policy = &self.rulebook.load().policy;
+        verdict.refusal = refusal.map(|refusal| decide_again(refusal, policy, (provider, model, workload)));
     }
 
     /// From the next request on, `rulebook` counts.
@@ -86,6 +117,7 @@ impl Refusal {
         let mut judging = Judging {
             processor: self,
             vocabulary: &rulebook.vocabulary,
+            policy: &rulebook.policy,
             judge: Judge::new(&rulebook.vocabulary, &rulebook.policy),
             signal: payload.signal,
             origin: Origin::default(),
@@ -93,6 +125,11 @@ impl Refusal {
             blind_emitter: false,
             others: false,
             tally,
+            kin: match payload.signal {
+                Signal::Traces => Kin::in_request(&self.taps, &message)?,
+                Signal::Logs | Signal::Metrics => Kin::default(),
+            },
+            joined: Vec::new(),
         };
         let outcome = splice(payload.signal, &message, &mut judging)?;
         let selftest = outcome.items > 0 && payload.signal != Signal::Metrics && !judging.others;
@@ -101,7 +138,7 @@ impl Refusal {
             payload.message = rewritten;
             payload.arrived = None;
         }
-        Ok(Processed { payload, selftest })
+        Ok(Processed { payload, selftest, joined: judging.joined })
     }
 }
 
@@ -109,6 +146,7 @@ impl Refusal {
 struct Judging<'m, 'p> {
     processor: &'p Refusal,
     vocabulary: &'p Vocabulary,
+    policy: &'p Policy,
     judge: Judge<'m>,
     signal: Signal,
     origin: Origin<'m>,
@@ -117,6 +155,8 @@ struct Judging<'m, 'p> {
     /// Whether a workload other than the selftest has been met.
     others: bool,
     tally: &'p mut Tally,
+    kin: Kin,
+    joined: Vec<Joined>,
 }
 
 impl<'m> Visit<'m> for Judging<'m, '_> {
@@ -150,11 +190,14 @@ impl<'m> Visit<'m> for Judging<'m, '_> {
             self.count_judged(&evidence);
             return Ok(());
         }
-        let Some(judgment) = self.judge.judge(&evidence, &self.workload) else {
+        let Some(mut judgment) = self.judge.judge(&evidence, &self.workload) else {
             return Ok(());
         };
+        let joined = self.join(&evidence, &mut judgment);
         judgment.verdict.append(&evidence, appended, self.attributes_field());
-        self.count(&evidence, &judgment.verdict, &judgment.provider, judgment.response_id.as_deref());
+        let tokens = joined.as_ref().map_or((None, None), |joined| joined.waiting.record.tokens());
+        self.count(&evidence, &judgment, tokens);
+        self.joined.extend(joined);
         Ok(())
     }
 }
@@ -166,22 +209,46 @@ impl Judging<'_, '_> {
             return;
         }
         if let Some(verdict) = Verdict::written_on(evidence) {
-            let provider = provider_of(evidence, self.vocabulary);
-            self.count(evidence, &verdict, provider, None);
+            let provider = Cow::Borrowed(provider_of(evidence, self.vocabulary));
+            let judgment = Judgment { verdict, rule: Rule::Application, provider, response_id: None };
+            self.count(evidence, &judgment, (None, None));
         }
     }
 
+    /// What a tap has seen of the same call. It becomes the judgment, unless the application says better, or the tap
+    /// itself saw no end.
+    fn join(&self, evidence: &Evidence<'_>, judgment: &mut Judgment<'_>) -> Option<Joined> {
+        let taps = || self.processor.taps.iter().filter(|tap| !tap.is_empty());
+        taps().next()?;
+        let identity = identity(evidence, judgment);
+        let by_ids = taps().find_map(|tap| tap.find(&identity));
+        let joined = by_ids.or_else(|| self.kin.of(identity.trace_id, identity.span_id).cloned())?;
+        let record = &joined.waiting.record;
+        let disagrees = record.disagrees_with(&judgment.verdict);
+        if judgment.rule != Rule::Application && record.is_conclusive() {
+            let model = if evidence.model().is_empty() { &record.model } else { evidence.model() };
+            let subject = (&*record.provider, model, &*self.workload);
+            judgment.verdict = record.verdict.clone();
+            let refusal = record.verdict.refusal.clone();
+            judgment.verdict.refusal = refusal.map(|refusal| decide_again(refusal, self.policy, subject));
+            if !record.provider.is_empty() {
+                judgment.provider = Cow::Owned(record.provider.to_string());
+            }
+        }
+        if !record.response_id.is_empty() {
+            judgment.response_id = Some(record.response_id.clone());
+        }
+        Some(joined.disagreeing(disagrees))
+    }
+
+    /// Adds a judged item to the tally; `tokens` are those that it does not tell itself.
     fn count(
         &mut self,
         evidence: &Evidence<'_>,
-        verdict: &Verdict<'_>,
-        provider: &str,
-        response_id: Option<&str>,
+        judgment: &Judgment<'_>,
+        tokens: (Option<u64>, Option<u64>),
     ) {
-        let mut identity = evidence.identity();
-        if let (true, Some(response_id)) = (identity.response_id.is_empty(), response_id) {
-            identity.response_id = response_id;
-        }
+        let Judgment { verdict, provider, .. } = judgment;
         let (input_tokens, output_tokens) = evidence.tokens();
         let refusal = verdict.refusal.as_ref();
         self.tally.add(&Observation {
@@ -191,19 +258,13 @@ impl Judging<'_, '_> {
             instrumentation: evidence.instrumentation(),
             class: verdict.class,
             value: verdict.value.as_deref(),
-            refusal: refusal.map(|refusal| RefusalLabels {
-                category: refusal.category,
-                actor: refusal.actor,
-                phase: refusal.phase,
-                delivery: refusal.delivery,
-                action: refusal.action,
-            }),
+            refusal: refusal.map(RefusalLabels::of),
             recovered: verdict.recovered.as_ref().map(|recovered| recovered.category),
-            input_tokens,
-            output_tokens,
+            input_tokens: input_tokens.or(tokens.0),
+            output_tokens: output_tokens.or(tokens.1),
             discard_output: refusal.and_then(|refusal| refusal.discard_output).unwrap_or(false),
             blind_emitter: self.blind_emitter,
-            identity,
+            identity: identity(evidence, judgment),
         });
     }
 
@@ -214,4 +275,13 @@ impl Judging<'_, '_> {
             Signal::Logs | Signal::Metrics => 6,
         }
     }
+}
+
+/// By what a judged item is known again. A response id that stands only inside of an answer is the judgment's.
+fn identity<'i>(evidence: &Evidence<'i>, judgment: &'i Judgment<'_>) -> Identity<'i> {
+    let mut identity = evidence.identity();
+    if let (true, Some(response_id)) = (identity.response_id.is_empty(), &judgment.response_id) {
+        identity.response_id = response_id;
+    }
+    identity
 }

@@ -29,6 +29,11 @@ impl Workload {
         Workload { keys: keys.to_vec(), otherwise }
     }
 
+    /// The workload of whoever shares the collector's own resource.
+    pub fn otherwise(&self) -> &str {
+        &self.otherwise
+    }
+
     /// Puts the workload of `resource` into `name`, in place of what is there.
     pub fn name(&self, resource: &Envelope<'_>, name: &mut String) -> Result<(), Malformed> {
         name.clear();
@@ -94,7 +99,7 @@ fn push(name: &mut String, value: AnyValue<'_>) {
 
 /// `key=value,key=value`, percent-encoded, as the OpenTelemetry specification has it for
 /// `OTEL_RESOURCE_ATTRIBUTES`. Pairs that are none are left out.
-fn parse_resource_attributes(text: &str) -> Vec<(String, String)> {
+pub fn parse_resource_attributes(text: &str) -> Vec<(String, String)> {
     let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
     pairs.map(|(key, value)| (key.trim().to_owned(), percent_decode(value.trim()))).collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::receiver::buffers::Share;
 use crate::receiver::respond::Body;
-use crate::receiver::socket::{Activity, Protocol, Socket, recognize};
+use crate::receiver::socket::{Activity, Answering, Protocol, Socket, recognize};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -20,8 +20,13 @@ use tokio_util::task::TaskTracker;
 
 /// Answers the requests of a port.
 pub trait Handle: Clone + Send + Sync + 'static {
-    /// Answers one request. Dropped when the peer resets the request or hangs up.
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+    /// Answers one request. Dropped when the peer resets the request or hangs up. The connection counts as busy as long
+    /// as `answering` is held.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        answering: Answering,
+    ) -> impl Future<Output = Response<Body>> + Send;
 }
 
 /// What one connection may do.
@@ -75,11 +80,7 @@ where
         move |request| {
             let answering = activity.request();
             let handler = handler.clone();
-            async move {
-                let response = handler.handle(request).await;
-                drop(answering);
-                Ok::<_, Infallible>(response)
-            }
+            async move { Ok::<_, Infallible>(handler.handle(request, answering).await) }
         }
     });
     let keeper = Keeper { protocol, limits, activity, accepted, closing: None };

@@ -12,7 +12,9 @@ use crate::receiver::connection::Handle;
 use crate::receiver::inflate::Codec;
 use crate::receiver::intake::{Intake, Received};
 use crate::receiver::respond::{self, Error};
+use crate::receiver::socket::Answering;
 use bytes::{Bytes, BytesMut};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -31,7 +33,7 @@ impl<C> Clone for Grpc<C> {
 }
 
 impl<C: Consume> Handle for Grpc<C> {
-    async fn handle(&self, request: Request<Incoming>) -> Response<respond::Body> {
+    async fn handle(&self, request: Request<Incoming>, _: Answering) -> Response<respond::Body> {
         match self.call(request).await {
             Ok(()) => respond::grpc_ok(),
             Err(error) => respond::grpc_error(&error),
@@ -50,15 +52,7 @@ impl<C: Consume> Grpc<C> {
         B: Body<Data = Bytes> + Unpin,
     {
         let (head, mut body) = request.into_parts();
-        if head.version != Version::HTTP_2 {
-            return Err(Error::NotGrpc);
-        }
-        if head.method != Method::POST {
-            return Err(Error::Method);
-        }
-        if !is_grpc(&head.headers) {
-            return Err(Error::ContentType("application/grpc, application/grpc+proto"));
-        }
+        check(&head)?;
         let path = head.uri.path();
         let signal = Signal::ALL.into_iter().find(|s| s.grpc_path() == path).ok_or(Error::NotFound)?;
         let encoding = Encoding::of(&head.headers);
@@ -95,6 +89,20 @@ impl<C: Consume> Grpc<C> {
         let arrived = codec.encoding().map(|encoding| Compressed { encoding, bytes });
         Ok(Received { message, arrived, permit, place })
     }
+}
+
+/// Whether this is a call of gRPC.
+pub(super) fn check(head: &Parts) -> Result<(), Error> {
+    if head.version != Version::HTTP_2 {
+        return Err(Error::NotGrpc);
+    }
+    if head.method != Method::POST {
+        return Err(Error::Method);
+    }
+    if !is_grpc(&head.headers) {
+        return Err(Error::ContentType("application/grpc, application/grpc+proto"));
+    }
+    Ok(())
 }
 
 /// What `grpc-encoding` says.

@@ -8,6 +8,7 @@ use crate::receiver::connection::Handle;
 use crate::receiver::inflate::Codec;
 use crate::receiver::intake::{Clock, Intake, Received};
 use crate::receiver::respond::{self, Error, Format};
+use crate::receiver::socket::Answering;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Version, header, request};
 use http_body::Body;
@@ -33,7 +34,7 @@ impl<C> Clone for Http<C> {
 }
 
 impl<C: Consume> Handle for Http<C> {
-    async fn handle(&self, request: Request<Incoming>) -> Response<respond::Body> {
+    async fn handle(&self, request: Request<Incoming>, _: Answering) -> Response<respond::Body> {
         self.respond(request).await
     }
 }

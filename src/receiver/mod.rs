@@ -1,4 +1,5 @@
-//! Receivers: OTLP over gRPC and HTTP, from the socket to a [`Payload`](crate::payload::Payload).
+//! Receivers: OTLP over gRPC and HTTP, from the socket to a [`Payload`](crate::payload::Payload), and copies of vendor
+//! answers from Envoy ([`ext_proc`]).
 //!
 //! A request passes [`listen`] and [`tls`] (who may connect), [`connection`] (which protocol, how long), [`grpc`] or
 //! [`http`] (what it says), [`auth`] (who may send), [`admission`] (is there room for it), [`inflate`], and the consumer;
@@ -11,6 +12,7 @@ pub mod auth;
 pub mod body;
 pub mod buffers;
 pub mod connection;
+pub mod ext_proc;
 pub mod grpc;
 pub mod http;
 pub mod inflate;
@@ -23,15 +25,19 @@ pub mod tls;
 pub use respond::Error;
 
 use crate::config::ComponentId;
-use crate::config::model::{Authentication, Extension, GrpcServer, HttpServer, OtlpReceiver, ServerTls};
+use crate::config::model::{
+    Authentication, ExtProcReceiver, Extension, GrpcServer, HttpServer, OtlpReceiver, ServerTls,
+};
 use crate::net::{Address, BindError, Listener};
 use crate::otlp::Signal;
 use crate::payload::{Budget, Consume};
+use crate::refusal::vocabulary::Vocabulary;
 use crate::telemetry::own::{Own, Transport};
 use admission::Admission;
 use auth::{AuthError, Authenticator};
 use buffers::Buffers;
 use connection::{Ending, Limits};
+use ext_proc::Observe;
 use intake::{Intake, Source};
 use listen::Port;
 use std::collections::BTreeMap;
@@ -51,6 +57,19 @@ pub struct Feed<C> {
     pub config: OtlpReceiver,
     /// Who takes its requests.
     pub consumer: C,
+}
+
+/// One `ext_proc` receiver, and who is told what it sees.
+#[derive(Clone, Debug)]
+pub struct TapFeed<O> {
+    /// The receiver's id.
+    pub receiver: ComponentId,
+    /// What it listens on, and its limits.
+    pub config: ExtProcReceiver,
+    /// Who knows providers by their hosts and names.
+    pub vocabulary: Vocabulary,
+    /// Who is told.
+    pub observer: O,
 }
 
 /// Why receivers do not start.
@@ -100,8 +119,9 @@ pub struct Bound {
 /// Opens every port, then starts to take requests: an error means that nothing was started. `extensions` are those
 /// that ports name as authenticators. Requests wait up to `wait` for room in `budget`; what connections hold beside it
 /// is at most its [`CONNECTIONS_SHARE`]th part.
-pub async fn start<C: Consume>(
+pub async fn start<C: Consume, O: Observe>(
     feeds: Vec<Feed<C>>,
+    taps: Vec<TapFeed<O>>,
     extensions: &BTreeMap<ComponentId, Extension>,
     budget: &Budget,
     wait: Duration,
@@ -123,19 +143,26 @@ pub async fn start<C: Consume>(
         };
         opened.push((receiver, consumer, grpc, http));
     }
+    let mut tapped = Vec::new();
+    for tap in taps {
+        let failed =
+            |source| StartError { receiver: tap.receiver.clone(), transport: Transport::Grpc, source };
+        let opened = Opened::grpc(tap.config.server(), extensions).await.map_err(failed)?;
+        tapped.push((tap, opened));
+    }
     let shared = Shared {
         admission: Admission::new(budget.clone(), wait),
         buffers: Buffers::new(budget.capacity() / CONNECTIONS_SHARE),
         ending: Ending::default(),
     };
     let mut ports = Vec::new();
+    let mut listed = |receiver: &ComponentId, transport, listener: &Listener| {
+        for address in listener.addresses() {
+            tracing::info!(%receiver, %transport, %address, "listening");
+            ports.push(Bound { receiver: receiver.clone(), transport, address: address.clone() });
+        }
+    };
     for (receiver, consumer, grpc, http) in opened {
-        let mut listed = |transport, listener: &Listener| {
-            for address in listener.addresses() {
-                tracing::info!(%receiver, %transport, %address, "listening");
-                ports.push(Bound { receiver: receiver.clone(), transport, address: address.clone() });
-            }
-        };
         let source = |consumer, authenticator| Source {
             receiver: &receiver,
             consumer,
@@ -144,13 +171,21 @@ pub async fn start<C: Consume>(
             own,
         };
         if let Some(Opened { server, listener, tls, authenticator }) = grpc {
-            listed(Transport::Grpc, &listener);
+            listed(&receiver, Transport::Grpc, &listener);
             listen::serve(listener, shared.grpc(server, tls, source(consumer.clone(), authenticator)));
         }
         if let Some(Opened { server, listener, tls, authenticator }) = http {
-            listed(Transport::Http, &listener);
+            listed(&receiver, Transport::Http, &listener);
             listen::serve(listener, shared.http(server, tls, source(consumer, authenticator)));
         }
+    }
+    for (tap, opened) in tapped {
+        listed(&tap.receiver, Transport::Grpc, &opened.listener);
+        let Opened { server, listener, tls, authenticator } = opened;
+        let TapFeed { receiver, config, vocabulary, observer } = tap;
+        let (metrics, ending) = (own.tap(&receiver), shared.ending.clone());
+        let handler = ext_proc::ExtProc::new(&config, vocabulary, metrics, observer, authenticator, ending);
+        listen::serve(listener, shared.grpc_port(&receiver, &server, tls, handler));
     }
     Ok(Running { ports, ending: shared.ending })
 }
@@ -235,6 +270,18 @@ impl Shared {
         tls: Option<Arc<Tls>>,
         source: Source<'_, C>,
     ) -> Port<grpc::Grpc<C>> {
+        let receiver = source.receiver;
+        let intake = Intake::new(source, Transport::Grpc, config.max_message_size, config.read_timeout);
+        self.grpc_port(receiver, &config, tls, grpc::Grpc::new(intake))
+    }
+
+    fn grpc_port<H>(
+        &self,
+        receiver: &ComponentId,
+        config: &GrpcServer,
+        tls: Option<Arc<Tls>>,
+        handler: H,
+    ) -> Port<H> {
         let limits = Limits {
             head_timeout: config.read_timeout,
             idle_timeout: config.max_connection_idle,
@@ -245,9 +292,8 @@ impl Shared {
             max_streams: config.max_concurrent_streams,
             max_header_size: config.max_header_size,
         };
-        let name = format!("{} ({})", source.receiver, Transport::Grpc);
-        let intake = Intake::new(source, Transport::Grpc, config.max_message_size, config.read_timeout);
-        self.port(name, tls, grpc::Grpc::new(intake), limits, config.max_connections)
+        let name = format!("{receiver} ({})", Transport::Grpc);
+        self.port(name, tls, handler, limits, config.max_connections)
     }
 
     fn http<C: Consume>(

@@ -12,6 +12,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
 
@@ -142,9 +143,26 @@ impl Error {
 pub fn grpc_ok() -> http::Response<Body> {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
-    let mut response =
-        http::Response::new(Body { data: Some(Bytes::from_static(&[0; 5])), trailers: Some(trailers) });
+    let mut response = http::Response::new(Body {
+        data: Some(Bytes::from_static(&[0; 5])),
+        trailers: Some(trailers),
+        ..Body::default()
+    });
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}
+
+/// The answer to a call that ends before it has begun, with OK.
+pub fn grpc_end() -> http::Response<Body> {
+    Status::new(Code::Ok, "").into_http()
+}
+
+/// The answer to a call in which messages go both ways: `replies` are the frames, and when their sender is gone, the call
+/// ends with OK.
+pub fn grpc_stream(replies: mpsc::Receiver<Bytes>) -> http::Response<Body> {
+    let mut response = grpc_ok();
+    let body = response.body_mut();
+    (body.data, body.replies) = (None, Some(replies));
     response
 }
 
@@ -243,16 +261,17 @@ fn text(status: StatusCode, error: &Error) -> http::Response<Body> {
     response
 }
 
-/// The body of an answer: at most one piece of data, then perhaps trailers.
+/// The body of an answer: at most one piece of data, or as many as somebody sends, then perhaps trailers.
 #[derive(Debug, Default)]
 pub struct Body {
     data: Option<Bytes>,
+    replies: Option<mpsc::Receiver<Bytes>>,
     trailers: Option<HeaderMap>,
 }
 
 impl From<Bytes> for Body {
     fn from(data: Bytes) -> Self {
-        Body { data: Some(data).filter(|d| !d.is_empty()), trailers: None }
+        Body { data: Some(data).filter(|d| !d.is_empty()), ..Body::default() }
     }
 }
 
@@ -262,14 +281,21 @@ impl http_body::Body for Body {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(replies) = &mut self.replies {
+            match replies.poll_recv(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(frame)) => return Poll::Ready(Some(Ok(Frame::data(frame)))),
+                Poll::Ready(None) => self.replies = None,
+            }
+        }
         let data = self.data.take().map(Frame::data);
         Poll::Ready(data.or_else(|| self.trailers.take().map(Frame::trailers)).map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none() && self.trailers.is_none()
+        self.data.is_none() && self.replies.is_none() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -15,7 +15,7 @@ use crate::refusal::answer::Answer;
 use crate::refusal::dialects::{self, AgentEvent, Meaning, Meanings, Role, ScopeKind};
 use crate::refusal::evidence::{Evidence, Place, PlaceKind, start};
 use crate::refusal::policy::Policy;
-use crate::refusal::verdict::{Category, Class, MAX_VALUE_BYTES, Recovered, Verdict};
+use crate::refusal::verdict::{Category, Class, MAX_VALUE_BYTES, Recovered, Refusal, Verdict};
 use crate::refusal::vocabulary::{Provider, Vocabulary};
 use case::{Case, Trust};
 use smallvec::SmallVec;
@@ -351,6 +351,18 @@ pub fn judge_answer<'a>(
     });
     let verdict = Verdict { class, value: case.take_value(class), refusal, recovered };
     Judgment { verdict, rule, provider: Cow::Borrowed(name), response_id: case.response_id.take() }
+}
+
+/// What policy says of a refusal that was judged before its workload was known.
+pub fn decide_again(
+    refusal: Refusal<'static>,
+    policy: &Policy,
+    subject: (&str, &str, &str),
+) -> Refusal<'static> {
+    let (provider, model, workload) = subject;
+    let mut decided: Refusal<'_> = refusal;
+    refusal::decide(&mut decided, policy, provider, model, workload);
+    decided.into_owned()
 }
 
 /// What is known of the call that an answer came from.

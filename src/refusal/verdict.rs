@@ -57,6 +57,46 @@ pub struct Recovered<'a> {
     pub vendor_category: Option<Cow<'a, str>>,
 }
 
+impl Verdict<'_> {
+    /// The same verdict, which borrows nothing.
+    pub fn into_owned(self) -> Verdict<'static> {
+        Verdict {
+            class: self.class,
+            value: owned(self.value),
+            refusal: self.refusal.map(Refusal::into_owned),
+            recovered: self.recovered.map(|recovered| Recovered {
+                by: owned(recovered.by),
+                category: recovered.category,
+                vendor_category: owned(recovered.vendor_category),
+            }),
+        }
+    }
+}
+
+impl Refusal<'_> {
+    /// The same refusal, which borrows nothing.
+    pub fn into_owned(self) -> Refusal<'static> {
+        Refusal {
+            category: self.category,
+            categories: self.categories,
+            vendor_category: owned(self.vendor_category),
+            actor: self.actor,
+            side: self.side,
+            phase: self.phase,
+            delivery: self.delivery,
+            billing: self.billing,
+            discard_output: self.discard_output,
+            signal: Cow::Owned(self.signal.into_owned()),
+            action: self.action,
+            fallback_model: owned(self.fallback_model),
+        }
+    }
+}
+
+fn owned(text: Option<Cow<'_, str>>) -> Option<Cow<'static, str>> {
+    text.map(|text| Cow::Owned(text.into_owned()))
+}
+
 /// The bound on `llm.stop_reason.value`, in bytes; a value is cut at a character boundary.
 pub const MAX_VALUE_BYTES: usize = 256;
 

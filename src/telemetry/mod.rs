@@ -15,7 +15,7 @@ pub mod tally;
 pub mod text;
 
 pub use crate::refusal::evidence::Identity;
-use crate::refusal::verdict::{Action, Actor, Category, Class, Delivery, Phase};
+use crate::refusal::verdict::{Action, Actor, Category, Class, Delivery, Phase, Refusal};
 
 /// One judged LLM response, as it is counted. Everything is borrowed; labels are capped when they are counted.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,19 @@ pub struct Observation<'a> {
     pub blind_emitter: bool,
     /// What tells this response from others.
     pub identity: Identity<'a>,
+}
+
+impl RefusalLabels {
+    /// Those of a refusal.
+    pub fn of(refusal: &Refusal<'_>) -> Self {
+        RefusalLabels {
+            category: refusal.category,
+            actor: refusal.actor,
+            phase: refusal.phase,
+            delivery: refusal.delivery,
+            action: refusal.action,
+        }
+    }
 }
 
 /// The labels of `llm_refusals_total` beyond provider, model and workload.

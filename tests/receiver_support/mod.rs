@@ -15,7 +15,8 @@ use refusal_collector::config::ComponentId;
 use refusal_collector::config::model::{Extension, GrpcServer, HttpServer, OtlpReceiver};
 use refusal_collector::otlp::{Signal, splice};
 use refusal_collector::payload::{Budget, Consume, Payload, Refused};
-use refusal_collector::receiver::{self, Feed, Running};
+use refusal_collector::receiver::{self, Feed, Running, TapFeed};
+use refusal_collector::tap::Exchange;
 use refusal_collector::telemetry::own::{Own, ReceiverSnapshot, Transport};
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -27,6 +28,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tonic::Status;
+
+/// Receivers of OTLP alone.
+pub const NO_TAPS: Vec<TapFeed<fn(Exchange)>> = Vec::new();
 
 /// A consumer that keeps what it takes, and gives the answers that were prepared, then OK.
 #[derive(Clone)]
@@ -136,7 +140,8 @@ impl Setup {
         let (budget, own, fake) = (Budget::new(self.budget), Own::new(), self.fake);
         let config = OtlpReceiver { grpc: Some(self.grpc), http: Some(self.http) };
         let feed = Feed { receiver: ComponentId::new("otlp"), config, consumer: fake.clone() };
-        let running = receiver::start(vec![feed], &self.extensions, &budget, self.wait, &own).await.unwrap();
+        let running =
+            receiver::start(vec![feed], NO_TAPS, &self.extensions, &budget, self.wait, &own).await.unwrap();
         Stage { running, fake, budget, own }
     }
 }

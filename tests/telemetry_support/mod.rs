@@ -65,6 +65,7 @@ pub fn registry_that_has_seen_everything() -> Registry {
 
     let own = Own::new();
     own.show_budget(Budget::new(64 << 20));
+    own.tap(&ComponentId::new("ext_proc")).refused();
     for signal in Signal::ALL {
         for transport in [Transport::Grpc, Transport::Http] {
             let receiver = own.receiver(&ComponentId::new("otlp"), transport, signal);

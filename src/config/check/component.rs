@@ -4,9 +4,9 @@ use super::Checker;
 use crate::config::diagnostic::{Diagnostic, Problem};
 use crate::config::endpoint;
 use crate::config::model::{
-    Batch, ClientTls, Compression, Extension, GrpcServer, HttpServer, MemoryLimiter, OtlpGrpcExporter,
-    OtlpHttpExporter, OtlpReceiver, QueueBatch, RefusalProcessor, Retry, Secret, SendingQueue, ServerTls,
-    Sizer,
+    Batch, ClientTls, Compression, ExtProcReceiver, Extension, GrpcServer, HttpServer, MemoryLimiter,
+    OtlpGrpcExporter, OtlpHttpExporter, OtlpReceiver, QueueBatch, RefusalProcessor, Retry, Secret,
+    SendingQueue, ServerTls, Sizer,
 };
 use crate::config::node::Path;
 use http::{HeaderName, HeaderValue};
@@ -24,6 +24,30 @@ impl Checker<'_> {
         if let Some(http) = &receiver.http {
             self.http_server(http, &protocols.key("http"));
         }
+    }
+
+    pub(super) fn ext_proc(&mut self, receiver: &ExtProcReceiver, path: &Path) {
+        self.address(&path.key("endpoint"), endpoint::check_endpoint(receiver.listens_at()));
+        let numbers = [
+            ("max_connections", receiver.max_connections),
+            ("max_concurrent_streams", receiver.max_concurrent_streams as usize),
+            ("max_open_streams", receiver.max_open_streams),
+            ("max_state_mib", receiver.max_state),
+            ("max_window_mib", receiver.max_window),
+            ("max_answer_size_mib", receiver.max_answer_size),
+            ("max_waiting_records", receiver.max_waiting_records),
+        ];
+        for (key, number) in numbers {
+            self.at_least(1, number, &path.key(key));
+        }
+        self.at_least(1024, receiver.max_header_size as usize, &path.key("max_header_size"));
+        self.not_zero(receiver.wait, &path.key("wait"));
+        if let Some(header) = &receiver.workload_header
+            && HeaderName::from_bytes(header.as_bytes()).is_err()
+        {
+            self.invalid(&path.key("workload_header"), "this is no name of a header");
+        }
+        self.server_security(receiver.tls.as_ref(), path);
     }
 
     fn grpc_server(&mut self, server: &GrpcServer, path: &Path) {

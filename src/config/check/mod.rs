@@ -16,6 +16,7 @@ pub fn check(config: &Config, tree: &Node, findings: &mut Findings) {
         let path = Path::component("receivers", id);
         match receiver {
             Receiver::Otlp(receiver) => checker.otlp_receiver(receiver, &path),
+            Receiver::ExtProc(receiver) => checker.ext_proc(receiver, &path),
         }
     }
     for (id, processor) in &config.processors {

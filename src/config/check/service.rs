@@ -3,9 +3,10 @@
 use super::{Checker, telemetry};
 use crate::config::diagnostic::{Diagnostic, Problem};
 use crate::config::endpoint::{self, Identity};
-use crate::config::model::{ComponentId, Config, Extension, MetricReader, Receiver};
+use crate::config::model::{ComponentId, Config, Extension, MetricReader, Processor, Receiver, Unmatched};
 use crate::config::node::{Node, Path, Value};
 use crate::net::Endpoint;
+use crate::otlp::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Checker<'_> {
@@ -31,10 +32,40 @@ impl Checker<'_> {
                 }
             }
         }
+        self.taps(config);
         for (kind, id, path) in named_extensions(config) {
             self.extension_of(kind, id, &path);
             if self.is_defined("extensions", id) && !config.service.extensions.contains(id) {
                 self.invalid(&path, &format!("{id} is not listed in service.extensions, so it does not run"));
+            }
+        }
+    }
+
+    /// What a tap sees needs somebody to judge it, and what it has to say a pipeline of the right signal.
+    fn taps(&mut self, config: &Config) {
+        for (id, receiver) in &config.receivers {
+            let Receiver::ExtProc(ext_proc) = receiver else { continue };
+            let fed = || config.service.pipelines.values().filter(|pipeline| pipeline.receivers.contains(id));
+            if fed().next().is_none() {
+                continue;
+            }
+            let path = Path::component("receivers", id);
+            let judges = |id: &ComponentId| matches!(config.processors.get(id), Some(Processor::Refusal(_)));
+            if !fed().any(|pipeline| pipeline.processors.iter().any(judges)) {
+                self.invalid(
+                    &path,
+                    "needs a refusal processor in one of its pipelines, to judge what it sees",
+                );
+            }
+            let (word, signal) = match ext_proc.unmatched {
+                Unmatched::Log => ("log", Signal::Logs),
+                Unmatched::Span => ("span", Signal::Traces),
+                Unmatched::Count => continue,
+            };
+            if !fed().any(|pipeline| pipeline.signal == signal) {
+                let reason =
+                    format!("needs a pipeline of {signal} with this receiver for {word}; count needs none");
+                self.invalid(&path.key("unmatched"), &reason);
             }
         }
     }
@@ -146,15 +177,17 @@ fn named_extensions(config: &Config) -> Vec<(&'static str, &ComponentId, Path)> 
         let auth = exporter.auth().map(|auth| &auth.authenticator);
         named.extend(auth.map(|id| ("bearertokenauth", id, path.keys(["auth", "authenticator"]))));
     }
-    for (id, Receiver::Otlp(otlp)) in &config.receivers {
-        let path = Path::component("receivers", id).key("protocols");
-        let protocols = [
-            ("grpc", otlp.grpc.as_ref().and_then(|grpc| grpc.auth.as_ref())),
-            ("http", otlp.http.as_ref().and_then(|http| http.auth.as_ref())),
-        ];
-        named.extend(protocols.into_iter().filter_map(|(protocol, auth)| {
-            let path = path.keys([protocol, "auth", "authenticator"]);
-            auth.map(|auth| ("bearertokenauth", &auth.authenticator, path))
+    for (id, receiver) in &config.receivers {
+        let path = Path::component("receivers", id);
+        let ports = match receiver {
+            Receiver::Otlp(otlp) => vec![
+                (path.keys(["protocols", "grpc"]), otlp.grpc.as_ref().and_then(|grpc| grpc.auth.as_ref())),
+                (path.keys(["protocols", "http"]), otlp.http.as_ref().and_then(|http| http.auth.as_ref())),
+            ],
+            Receiver::ExtProc(ext_proc) => vec![(path, ext_proc.auth.as_ref())],
+        };
+        named.extend(ports.into_iter().filter_map(|(path, auth)| {
+            auth.map(|auth| ("bearertokenauth", &auth.authenticator, path.keys(["auth", "authenticator"])))
         }));
     }
     named
@@ -164,16 +197,24 @@ fn named_extensions(config: &Config) -> Vec<(&'static str, &ComponentId, Path)> 
 fn listeners(config: &Config) -> Vec<(String, Path)> {
     let mut listeners = Vec::new();
     let is_fed = |id: &ComponentId| config.service.pipelines.values().any(|p| p.receivers.contains(id));
-    for (id, Receiver::Otlp(otlp)) in config.receivers.iter().filter(|(id, _)| is_fed(id)) {
-        let protocols = Path::component("receivers", id).key("protocols");
-        let grpc = otlp.grpc.as_ref().map(|grpc| (grpc.listens_at(), "grpc"));
-        let http = otlp.http.as_ref().map(|http| (http.listens_at(), "http"));
-        listeners.extend(grpc.into_iter().chain(http).map(|(endpoint, protocol)| {
+    for (id, receiver) in config.receivers.iter().filter(|(id, _)| is_fed(id)) {
+        let path = Path::component("receivers", id);
+        let ports = match receiver {
+            Receiver::Otlp(otlp) => {
+                let grpc =
+                    otlp.grpc.as_ref().map(|grpc| (grpc.listens_at(), path.keys(["protocols", "grpc"])));
+                let http =
+                    otlp.http.as_ref().map(|http| (http.listens_at(), path.keys(["protocols", "http"])));
+                grpc.into_iter().chain(http).collect()
+            }
+            Receiver::ExtProc(ext_proc) => vec![(ext_proc.listens_at(), path)],
+        };
+        listeners.extend(ports.into_iter().map(|(endpoint, path)| {
             let endpoint = match endpoint {
                 Endpoint::Tcp(endpoint) => endpoint.to_owned(),
                 Endpoint::Unix(path) => format!("unix:{}", path.display()),
             };
-            (endpoint, protocols.keys([protocol, "endpoint"]))
+            (endpoint, path.key("endpoint"))
         }));
     }
     let runs = |id: &ComponentId| config.service.extensions.contains(id);

@@ -5,6 +5,7 @@
 //! nested in another way than the field, its serde attribute says so.
 
 mod exporter;
+mod ext_proc;
 mod extension;
 mod processor;
 mod receiver;
@@ -16,6 +17,7 @@ pub use exporter::{
     ClientKeepalive, Compression, DebugExporter, Exporter, HttpEncoding, OtlpGrpcExporter, OtlpHttpExporter,
     QueueBatch, Retry, SendingQueue, Sizer, Verbosity,
 };
+pub use ext_proc::{ExtProcReceiver, Unmatched};
 pub use extension::{BearerTokenAuth, Extension, FileStorage, HealthCheck, RefusalApi};
 pub use processor::{Batch, LabelLimits, MemoryLimiter, Processor, RefusalProcessor};
 pub use receiver::{GrpcServer, HttpServer, OtlpReceiver, Receiver, Transport};

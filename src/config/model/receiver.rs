@@ -1,6 +1,6 @@
 //! `receivers`.
 
-use super::{Authentication, ServerTls, present};
+use super::{Authentication, ExtProcReceiver, ServerTls, present};
 use crate::config::units::{duration, mebibytes};
 use crate::net::Endpoint;
 use crate::otlp::Signal;
@@ -9,11 +9,14 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The receivers that exist.
+#[expect(clippy::large_enum_variant, reason = "there are a few of them")]
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Receiver {
     /// `otlp`.
     Otlp(OtlpReceiver),
+    /// `ext_proc`.
+    ExtProc(ExtProcReceiver),
 }
 
 /// `receivers.otlp`: a protocol is served only if its key is present.
@@ -169,7 +172,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    fn endpoint(self, endpoint: &str) -> Endpoint<'_> {
+    pub(super) fn endpoint(self, endpoint: &str) -> Endpoint<'_> {
         match self {
             Transport::Tcp => Endpoint::Tcp(endpoint),
             Transport::Unix => Endpoint::Unix(std::path::Path::new(endpoint)),

@@ -113,7 +113,13 @@ fn finish(refusal: &mut Refusal<'_>, case: &Case<'_>) {
     refusal.fallback_model = case.recommended_model.as_deref().map(|model| Cow::Owned(model.to_owned()));
 }
 
-fn decide<'a>(refusal: &mut Refusal<'a>, policy: &'a Policy, provider: &str, model: &str, workload: &str) {
+pub(super) fn decide<'a>(
+    refusal: &mut Refusal<'a>,
+    policy: &'a Policy,
+    provider: &str,
+    model: &str,
+    workload: &str,
+) {
     let primary = [refusal.category];
     let categories = if refusal.categories.is_empty() { &primary[..] } else { &refusal.categories };
     let subject = Subject { categories, provider, model, workload, phase: refusal.phase };

@@ -1,6 +1,7 @@
 //! The accounts as metrics, under the OpenTelemetry Collector's names where it has one.
 
 use super::process::Process;
+use super::tap;
 use super::{
     BudgetSnapshot, DropReason, ExporterSnapshot, Own, OwnSnapshot, ReceiverSnapshot, RejectReason, Transport,
 };
@@ -180,6 +181,7 @@ impl OwnSnapshot {
         let mut out = Out { sink, started: self.started };
         self.collect_receivers(&mut out);
         self.collect_exporters(&mut out);
+        tap::collect(&self.taps, &mut out);
         if let Some(BudgetSnapshot { used, capacity }) = self.budget {
             out.one(&BUDGET_USED, Value::Integer(used as u64));
             out.one(&BUDGET_CAPACITY, Value::Integer(capacity as u64));
@@ -296,18 +298,18 @@ fn account_labels<'a>(
 }
 
 /// Writes points of counters that all started with the process, and gauges.
-struct Out<'a, S> {
-    sink: &'a mut S,
+pub(super) struct Out<'a, S> {
+    pub(super) sink: &'a mut S,
     started: SystemTime,
 }
 
 impl<S: Sink> Out<'_, S> {
-    fn counter(&mut self, labels: &[(&'static str, &str)], value: u64) {
+    pub(super) fn counter(&mut self, labels: &[(&'static str, &str)], value: u64) {
         let (value, start) = (Value::Integer(value), Some(self.started));
         self.sink.point(&Point { labels, value, start, exemplar: None });
     }
 
-    fn gauge(&mut self, labels: &[(&'static str, &str)], value: u64) {
+    pub(super) fn gauge(&mut self, labels: &[(&'static str, &str)], value: u64) {
         self.sink.point(&Point { labels, value: Value::Integer(value), start: None, exemplar: None });
     }
 

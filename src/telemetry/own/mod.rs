@@ -13,12 +13,14 @@ mod metrics;
 mod process;
 mod reason;
 mod receiver;
+mod tap;
 #[cfg(test)]
 mod tests;
 
 pub use exporter::{Amount, ExporterMetrics, ExporterSnapshot, QueueSnapshot};
 pub use reason::{DropReason, RejectReason};
 pub use receiver::{OutcomeSnapshot, ReceiverMetrics, ReceiverSnapshot, Transport};
+pub use tap::{JoinRule, StreamEnd, TapDrop, TapMetrics, TapSnapshot};
 
 use crate::config::ComponentId;
 use crate::otlp::Signal;
@@ -38,6 +40,7 @@ struct Shared {
     started: SystemTime,
     receivers: RwLock<Vec<Arc<ReceiverMetrics>>>,
     exporters: RwLock<Vec<Arc<ExporterMetrics>>>,
+    taps: RwLock<Vec<Arc<TapMetrics>>>,
     budget: RwLock<Option<Budget>>,
 }
 
@@ -54,6 +57,7 @@ impl Own {
             started: SystemTime::now(),
             receivers: RwLock::default(),
             exporters: RwLock::default(),
+            taps: RwLock::default(),
             budget: RwLock::default(),
         };
         Own { shared: Arc::new(shared) }
@@ -87,6 +91,17 @@ impl Own {
         account
     }
 
+    /// The account of a tap, opened at the first call. Keep the handle: this looks it up.
+    pub fn tap(&self, receiver: &ComponentId) -> Arc<TapMetrics> {
+        let mut accounts = self.shared.taps.write();
+        if let Some(account) = accounts.iter().find(|a| a.is_of(receiver)) {
+            return account.clone();
+        }
+        let account = Arc::new(TapMetrics::new(receiver.clone()));
+        accounts.push(account.clone());
+        account
+    }
+
     /// Shows the memory budget of requests among the metrics.
     pub fn show_budget(&self, budget: Budget) {
         *self.shared.budget.write() = Some(budget);
@@ -105,9 +120,11 @@ impl Own {
             .sort_by(|a, b| (&a.receiver, a.transport, a.signal).cmp(&(&b.receiver, b.transport, b.signal)));
         let mut exporters: Vec<_> = shared.exporters.read().iter().map(|a| a.snapshot()).collect();
         exporters.sort_by(|a, b| (&a.exporter, a.signal).cmp(&(&b.exporter, b.signal)));
+        let mut taps: Vec<_> = shared.taps.read().iter().map(|a| a.snapshot()).collect();
+        taps.sort_by(|a, b| a.receiver.cmp(&b.receiver));
         let budget = shared.budget.read();
         let budget = budget.as_ref().map(|b| BudgetSnapshot { used: b.used(), capacity: b.capacity() });
-        OwnSnapshot { started: shared.started, receivers, exporters, budget }
+        OwnSnapshot { started: shared.started, receivers, exporters, taps, budget }
     }
 }
 
@@ -120,6 +137,8 @@ pub struct OwnSnapshot {
     pub receivers: Vec<ReceiverSnapshot>,
     /// One per exporter and signal.
     pub exporters: Vec<ExporterSnapshot>,
+    /// One per tap.
+    pub taps: Vec<TapSnapshot>,
     /// The memory budget, once [`Own::show_budget`] has been called.
     pub budget: Option<BudgetSnapshot>,
 }
