@@ -16,9 +16,20 @@ built() {
   printf '%s\n' "$@" >&3
 }
 
-# Ends with 77 where a program is missing.
+# Ends with 77: this peer cannot be had. scripts/test collects the reasons, and tells them at its end.
+cannot() {
+  echo "${0##*/}: $1" | tee -a "${REFUSAL_COLLECTOR_SKIPS:-/dev/null}"
+  exit 77
+}
+
+# What follows builds or downloads with the program $1.
 need() {
-  command -v "$1" >/dev/null || { echo "${0##*/}: $1 is not here"; exit 77; }
+  command -v "$1" >/dev/null || cannot "$1 is not here"
+  local now; now=$(date +%s)
+  [ "$now" -lt "${REFUSAL_COLLECTOR_BUILDS_UNTIL:-$((now + 1))}" ] || cannot "not built yet, and no time is left for it"
+  # From here on only the world outside can be at fault.
+  set -E
+  trap 'cannot "could not be downloaded or built"' ERR
 }
 
 # Moves programs into a peer's folder, all or none.
