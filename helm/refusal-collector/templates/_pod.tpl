@@ -144,7 +144,7 @@ spec:
   topologySpreadConstraints:
     {{- $selector := dict "matchLabels" (include "refusal-collector.selectorLabels" . | fromYaml) }}
     {{- range .Values.topologySpreadConstraints }}
-    - {{ toYaml (merge (dict) . (dict "labelSelector" $selector)) | nindent 6 | trim }}
+    - {{ toYaml (hasKey . "labelSelector" | ternary . (merge (dict "labelSelector" $selector) .)) | nindent 6 | trim }}
     {{- end }}
   {{- end }}
 {{- end -}}
