@@ -53,10 +53,30 @@ service:
   {service}
 "
         );
+        Self::spawn(&config, &[], [grpc, http, metrics, health])
+    }
+
+    /// Starts it with a whole configuration, as the container of a sidecar has it, but on free ports.
+    pub fn start_sidecar(config: &str, variables: &[(&str, &str)]) -> Self {
+        let addresses: [String; 4] = free_addresses();
+        let [grpc, http, metrics, health] = &addresses;
+        let (_, metrics_port) = metrics.split_once(':').unwrap();
+        let config = config
+            .replace("127.0.0.1:4317", grpc)
+            .replace("127.0.0.1:4318", http)
+            .replace("${env:MY_POD_IP}:13133", health)
+            .replace("port: 8888", &format!("port: {metrics_port}"));
+        Self::spawn(&config, &[variables, &[("MY_POD_IP", "127.0.0.1")]].concat(), addresses)
+    }
+
+    /// The addresses are those of gRPC, HTTP, metrics and health in the configuration.
+    fn spawn(config: &str, variables: &[(&str, &str)], addresses: [String; 4]) -> Self {
+        let [grpc, http, metrics, health] = addresses;
         let mut child = Command::new(env!("CARGO_BIN_EXE_refusal-collector"))
             .args(["--config", "env:TEST_CONFIG"])
-            .env("TEST_CONFIG", &config)
+            .env("TEST_CONFIG", config)
             .env_remove("OTEL_RESOURCE_ATTRIBUTES")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

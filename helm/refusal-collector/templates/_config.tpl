@@ -27,8 +27,8 @@ on disk, with what puts them there.
 {{- end -}}
 
 {{/*
-The listeners of the configuration, as JSON: {"listeners": [{name, port, use, local}]}. `use` is otlp, metrics, health or
-api; `local` says that no other Pod reaches it.
+The listeners of the configuration, as JSON: {"listeners": [{name, port, use, local}]}. `use` is otlp (what applications
+and Envoy send to), metrics, health or api; `local` says that no other Pod reaches it.
 */}}
 {{- define "refusal-collector.listeners" -}}
 {{- $config := include "refusal-collector.config" . | fromYaml -}}
@@ -48,10 +48,11 @@ api; `local` says that no other Pod reaches it.
         {{- /* A Unix socket has no port. */ -}}
         {{- if ne (default "tcp" (default dict $server).transport) "unix" }}{{ $listeners = append $listeners $listener }}{{ end -}}
       {{- end -}}
-    {{- else if (default dict $receiver).endpoint -}}
+    {{- else -}}
+      {{- $endpoint := default (get (dict "ext_proc" "localhost:4319") $kind) (default dict $receiver).endpoint -}}
       {{- $where := printf "config.receivers.%s.endpoint" $id -}}
-      {{- $listener := dict "use" "otlp" "name" ($kind | replace "_" "-") "endpoint" $receiver.endpoint "where" $where -}}
-      {{- $listeners = append $listeners $listener -}}
+      {{- $listener := dict "use" "otlp" "name" ($kind | replace "_" "-") "endpoint" $endpoint "where" $where -}}
+      {{- if and $endpoint (ne (default "tcp" (default dict $receiver).transport) "unix") }}{{ $listeners = append $listeners $listener }}{{ end -}}
     {{- end -}}
   {{- end -}}
 {{- end -}}

@@ -86,7 +86,7 @@ metricRelabelings:
   port: {{ .port }}
   targetPort: {{ .name }}
   protocol: TCP
-  {{- if hasPrefix "otlp-grpc" .name }}
+  {{- if or (hasPrefix "otlp-grpc" .name) (hasPrefix "ext-proc" .name) }}
   appProtocol: grpc
   {{- else }}
   appProtocol: http
