@@ -46,6 +46,16 @@ def program() -> str:
     return str(TARGET / "debug/refusal-collector")
 
 
+def peer(name: str) -> list[str]:
+    """The programs of a peer that is got by a script of its own; where it cannot be had the test is skipped."""
+    found = subprocess.run([ROOT / "scripts/peers" / name], text=True, stdout=subprocess.PIPE)
+    if found.returncode == 77:
+        skip(f"{name} cannot be had here")
+    if found.returncode != 0:
+        sys.exit(f"scripts/peers/{name} ended with {found.returncode}")
+    return found.stdout.split()
+
+
 def shipped_rules() -> str:
     return subprocess.run([program(), "rules"], check=True, text=True, stdout=subprocess.PIPE).stdout
 
@@ -144,14 +154,17 @@ class Process:
 
 
 class Collector(Process):
-    """The collector with the `refusal` processor; by default whatever comes is thrown away."""
+    """The collector with the `refusal` processor; by default whatever comes is thrown away. It serves its metrics, and sends
+    them as well where `push` says, the configuration of a periodic reader."""
 
     NOWHERE = "debug: {sampling_initial: 0, sampling_thereafter: 0}"
 
-    def __init__(self, name: str, folder: pathlib.Path, telemetry: str = "", refusal: str = "", exporter: str = NOWHERE):
+    def __init__(self, name: str, folder: pathlib.Path, push: str = "", refusal: str = "", exporter: str = NOWHERE):
         self.http, self.port, health = free_ports(3)
         self.endpoint = f"http://127.0.0.1:{self.http}"
-        reader = f"{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {self.port}}}}}}}}}"
+        readers = f"{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: {self.port}}}}}}}}}"
+        if push:
+            readers += f", {{periodic: {push}}}"
         config = f"""
 receivers: {{otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{self.http}'}}}}}}}}
 processors: {{refusal: {refusal}}}
@@ -161,7 +174,7 @@ service:
   extensions: [health_check]
   pipelines: {{traces: {{receivers: [otlp], processors: [refusal], exporters: [{exporter.split(':')[0]}]}}}}
   telemetry:
-    metrics: {{readers: [{telemetry or reader}]}}
+    metrics: {{readers: [{readers}]}}
 """
         arguments = [program(), "--config", f"yaml:{config}"]
         super().__init__(name, arguments, f"http://127.0.0.1:{health}/ready", folder)
@@ -289,6 +302,18 @@ scrape_configs: {jobs or "[]"}
         """The value of an expression that is one series, if it has one now."""
         result = self.query(expression)
         return float(result[0]["value"][1]) if result else None
+
+    def series(self, match: str) -> list[dict]:
+        """The labels of all series that match."""
+        url = f"http://127.0.0.1:{self.port}/api/v1/series?{urllib.parse.urlencode({'match[]': match})}"
+        return json.loads(get(url) or '{"data": []}')["data"]
+
+    def exemplars(self, expression: str) -> list[dict]:
+        """The exemplars of the series of an expression, of the last minute."""
+        now = time.time()
+        parameters = urllib.parse.urlencode({"query": expression, "start": now - 60, "end": now + 1})
+        answer = json.loads(get(f"http://127.0.0.1:{self.port}/api/v1/query_exemplars?{parameters}") or '{"data": []}')
+        return [exemplar for series in answer["data"] for exemplar in series["exemplars"]]
 
     def wait_for_targets(self) -> None:
         wait_for(f"{self.name} scrapes {self.up} targets", lambda: len(self.query("up == 1")) == self.up)
