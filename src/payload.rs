@@ -3,6 +3,7 @@
 
 use crate::config::ComponentId;
 use crate::otlp::{Signal, wire::Malformed};
+use crate::telemetry::spans::Caller;
 use bytes::Bytes;
 use std::future::Future;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub struct Payload {
     pub items: usize,
     /// The bytes of the budget that are occupied until this request has left.
     pub permit: Arc<Permit>,
+    /// The collector's own span in which it came, if that is recorded.
+    pub caller: Caller,
 }
 
 /// An uncompressed protobuf message, which may stand in a gRPC frame already.

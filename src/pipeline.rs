@@ -10,18 +10,24 @@ pub use collector::{Collector, Ended, StartError};
 
 use crate::config::{Config, Errors};
 use signals::{Signal, Signals};
+use tokio::runtime::Runtime;
+
+/// The threads on which a collector runs.
+pub fn runtime() -> Result<Runtime, StartError> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_name("collector").build().map_err(StartError::Runtime)
+}
 
 /// Runs `config` until the process is told to stop, then delivers what has been accepted.
 ///
 /// SIGTERM or SIGINT stops it; a second one ends the process at once. SIGHUP calls `reload` and takes over the
 /// vocabularies and policies of the configuration that it returns; everything else stays as it is until the next start.
-pub fn run(config: Config, reload: impl Fn() -> Result<Config, Errors>) -> Result<Ended, StartError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .thread_name("collector")
-        .build()
-        .map_err(StartError::Runtime)?;
-    let ended = runtime.block_on(async {
+pub fn run(
+    runtime: &Runtime,
+    config: Config,
+    reload: impl Fn() -> Result<Config, Errors>,
+) -> Result<Ended, StartError> {
+    runtime.block_on(async {
         let mut signals = Signals::new().map_err(StartError::Runtime)?;
         let collector = Collector::start(config).await?;
         let signal = loop {
@@ -40,8 +46,5 @@ pub fn run(config: Config, reload: impl Fn() -> Result<Config, Errors>) -> Resul
                 Ok(ended)
             }
         }
-    });
-    // Nothing that is still running may hold up the end.
-    runtime.shutdown_background();
-    ended
+    })
 }

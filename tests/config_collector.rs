@@ -167,7 +167,7 @@ service:
 ";
 
 /// Which of them are told to have no effect; all others are read.
-const IGNORED: [&str; 50] = [
+const IGNORED: [&str; 47] = [
     "exporters.debug.use_internal_logger",
     "exporters.otlp.balancer_name",
     "exporters.otlp.read_buffer_size",
@@ -210,9 +210,6 @@ const IGNORED: [&str; 50] = [
     "service.telemetry.logs.disable_caller",
     "service.telemetry.logs.disable_stacktrace",
     "service.telemetry.logs.error_output_paths",
-    "service.telemetry.logs.initial_fields",
-    "service.telemetry.logs.output_paths",
-    "service.telemetry.logs.sampling",
     "service.telemetry.metrics.readers[0].pull.exporter.prometheus.with_resource_constant_labels",
     "service.telemetry.metrics.readers[0].pull.exporter.prometheus.without_scope_info",
     "service.telemetry.metrics.readers[0].pull.exporter.prometheus.without_type_suffix",
@@ -250,7 +247,7 @@ fn what_would_change_the_way_of_data_is_an_error() {
         ("exporters::otlphttp::encoding: json", "\"json\" is not known here"),
         ("extensions::refusal_api: ", "the JSON API is not built yet"),
         ("extensions::zpages: ", "zpages"),
-        ("service::telemetry::traces: {processors: [{batch: {}}]}", "the program's own traces are not sent"),
+        ("service::telemetry::traces: {processors: [{simple: {}}]}", "\"simple\" is not known here"),
         (
             "service::telemetry::metrics::readers: [{periodic: {exporter: {otlp: {endpoint: 'http://b', \
              temporality_preference: delta}}}}]",

@@ -215,6 +215,7 @@ fn judged(request: &ExportTraceServiceRequest) -> (Vec<u8>, usize, u64) {
         arrived: None,
         items: 0,
         permit: Arc::new(Permit::default()),
+        caller: Default::default(),
     };
     let payload = refusal.process(payload, &mut tally).unwrap().payload;
     responses.commit(tally);

@@ -3,7 +3,7 @@
 use super::{ConfigArguments, Exit};
 use crate::config;
 use crate::pipeline::{self, Ended};
-use crate::telemetry::logs;
+use crate::report::voice::Voice;
 use clap::Args;
 
 /// Receive, judge, count and send on, until told to stop. This is also what happens without a subcommand.
@@ -22,13 +22,27 @@ pub fn execute(run: &Run) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    if let Err(error) = logs::init(&loaded.config.service.telemetry.logs) {
-        eprintln!("error: {error}");
-        return Exit::Usage;
-    }
+    let runtime = match pipeline::runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Exit::Failure;
+        }
+    };
+    let voice = match Voice::install(&loaded.config.service.telemetry, runtime.handle()) {
+        Ok(voice) => voice,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return Exit::Usage;
+        }
+    };
     loaded.warnings.iter().for_each(|warning| tracing::warn!("configuration: {warning}"));
     let sources = run.config.sources();
-    match pipeline::run(loaded.config, || Ok(config::load(&sources)?.config)) {
+    let ended = pipeline::run(&runtime, loaded.config, || Ok(config::load(&sources)?.config));
+    voice.shutdown();
+    // Nothing that is still running may hold up the end.
+    runtime.shutdown_background();
+    match ended {
         Ok(Ended { lost: 0 }) => Exit::Clean,
         Ok(Ended { lost }) => {
             let items = if lost == 1 { "item" } else { "items" };

@@ -5,6 +5,7 @@ use crate::config::model::{QueueBatch, Sizer};
 use crate::otlp::batch::{self, Part, Split};
 use crate::payload::Payload;
 use crate::telemetry::own::RejectReason;
+use crate::telemetry::spans::Caller;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -63,6 +64,7 @@ pub fn merge(payloads: &[Payload]) -> Option<Payload> {
         message: batch::merge(payloads.iter().map(|payload| &payload.message)),
         arrived: None,
         items: payloads.iter().map(|payload| payload.items).fold(0, usize::saturating_add),
+        caller: Caller::merged(payloads.iter().map(|payload| &payload.caller)),
         ..first.clone()
     })
 }

@@ -171,12 +171,20 @@ impl<T> Pool<T> {
 mod tests {
     use super::*;
     use crate::otlp::Signal;
-    use crate::payload::{Compressed, Message, Permit};
+    use crate::payload::{Compressed, Message};
+    use crate::telemetry::spans::Caller;
     use std::io::Read;
 
     fn payload(message: Vec<u8>, arrived: Option<Compressed>) -> Payload {
         let message = Message::Bare(message.into());
-        Payload { signal: Signal::Traces, message, arrived, items: 1, permit: Arc::new(Permit::default()) }
+        Payload {
+            signal: Signal::Traces,
+            message,
+            arrived,
+            items: 1,
+            permit: Arc::default(),
+            caller: Caller::default(),
+        }
     }
 
     fn decode(encoded: &Encoded) -> Vec<u8> {

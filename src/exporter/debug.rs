@@ -172,6 +172,7 @@ impl Sampler {
 mod tests {
     use super::*;
     use crate::payload;
+    use crate::telemetry::spans::Caller;
     use opentelemetry_proto::tonic::{
         logs::v1::{LogRecord, ResourceLogs, ScopeLogs},
         trace::v1::{ResourceSpans, ScopeSpans, Span},
@@ -193,7 +194,14 @@ mod tests {
 
     fn payload(signal: Signal, bytes: Vec<u8>) -> Payload {
         let message = payload::Message::Bare(bytes.into());
-        Payload { signal, message, arrived: None, items: 1, permit: Arc::default() }
+        Payload {
+            signal,
+            message,
+            arrived: None,
+            items: 1,
+            permit: Arc::default(),
+            caller: Caller::default(),
+        }
     }
 
     fn traces() -> Payload {

@@ -6,6 +6,7 @@ use super::{Backend, StartError};
 use crate::config::model::{self, ComponentId, Config, OtlpTarget, Retry};
 use crate::otlp::Signal;
 use crate::payload::{Message, Payload, Permit};
+use crate::telemetry::spans::Caller;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +64,8 @@ impl Direct {
     pub async fn send(&self, message: Bytes, items: usize, deadline: Instant) -> Result<(), Undelivered> {
         let address = || self.backend.address(self.signal);
         let (message, permit) = (Message::Bare(message), Arc::new(Permit::default()));
-        let payload = Payload { signal: self.signal, message, arrived: None, items, permit };
+        let payload =
+            Payload { signal: self.signal, message, arrived: None, items, permit, caller: Caller::default() };
         let failed = |failure| Undelivered::Failed { address: address(), failure };
         let encoded = self.backend.encoder.encode(&payload).await;
         let encoded = encoded.map_err(|error| failed(Failure::Unsendable(error.to_string())))?;

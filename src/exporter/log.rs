@@ -42,6 +42,11 @@ impl Log {
         }
     }
 
+    /// Whose it is.
+    pub fn exporter(&self) -> &ComponentId {
+        &self.exporter
+    }
+
     /// The backend took a request.
     pub fn delivered(&self) {
         if self.is_failing.load(Relaxed) && self.is_failing.swap(false, Relaxed) {

@@ -9,9 +9,11 @@ use super::retry::Backoff;
 use crate::config::model::Retry;
 use crate::payload::Payload;
 use crate::telemetry::own::{DropReason, ExporterMetrics, RejectReason};
+use crate::telemetry::spans;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 /// What the workers of one signal need to send.
 #[derive(Debug)]
@@ -57,6 +59,15 @@ pub enum Ending {
 impl Sender {
     /// Sends a request that has been on its way since `start`.
     pub async fn send(&self, payload: &Payload, start: Instant) -> Ending {
+        let span = spans::export(self.log.exporter(), payload.signal, &payload.caller);
+        let ending = self.send_untraced(payload, start).instrument(span.clone()).await;
+        if !span.is_disabled() {
+            ending.tell(&span, payload);
+        }
+        ending
+    }
+
+    async fn send_untraced(&self, payload: &Payload, start: Instant) -> Ending {
         let message = match self.backend.encoder.encode(payload).await {
             Ok(message) => message,
             Err(error) => {
@@ -110,6 +121,21 @@ impl Sender {
 }
 
 impl Ending {
+    /// What there is to tell of it in a trace: as in the log, without anything of the request.
+    fn tell(&self, span: &Span, payload: &Payload) {
+        let items = payload.items as u64;
+        match self {
+            Ending::Delivered { rejected } => {
+                span.record("items.sent", items.saturating_sub(*rejected));
+                span.record("items.failed", rejected);
+            }
+            Ending::Rejected { failure, .. } | Ending::GivenUp { failure, .. } => {
+                span.record("items.failed", items);
+                spans::fail(span, &shown(failure, payload));
+            }
+        }
+    }
+
     /// What a sender is told who waits for it.
     pub fn answer(&self, payload: &Payload) -> Result<(), Undelivered> {
         match self {

@@ -6,6 +6,7 @@ use crate::payload::{Consume, Payload, Refused};
 use crate::processor::refusal::{Processed, Refusal};
 use crate::tap::Joined;
 use crate::telemetry::responses::Responses;
+use crate::telemetry::spans;
 use std::sync::Arc;
 
 /// Takes the requests of one receiver. Cloning is cheap.
@@ -51,7 +52,9 @@ impl Consume for Intake {
         let mut joined = Vec::new();
         for route in self.of(payload.signal) {
             let processed = match &route.refusal {
-                Some(refusal) => refusal.process(payload.clone(), &mut tally)?,
+                Some(refusal) => {
+                    spans::process("refusal").in_scope(|| refusal.process(payload.clone(), &mut tally))?
+                }
                 None => counted(payload.clone())?,
             };
             items = processed.payload.items;

@@ -9,6 +9,7 @@ use crate::processor::workload::parse_resource_attributes;
 use crate::tap::{Exchange, Form, Record, Tap, Waiting};
 use crate::telemetry::own::TapDrop;
 use crate::telemetry::responses::Responses;
+use crate::telemetry::spans::Caller;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,6 +138,7 @@ impl Shared {
             arrived: None,
             items: 0,
             permit: Arc::new(permit),
+            caller: Caller::default(),
         };
         let sent = self.intake.consume(payload).await;
         sent.inspect_err(|error| tracing::warn!(%error, "what a tap has seen could not be told")).is_ok()

@@ -19,6 +19,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use std::sync::Arc;
+use tracing::{Instrument, Span};
 
 /// Answers gRPC calls.
 #[derive(Debug)]
@@ -51,20 +52,34 @@ impl<C: Consume> Grpc<C> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let (head, mut body) = request.into_parts();
+        let (head, body) = request.into_parts();
         check(&head)?;
         let path = head.uri.path();
         let signal = Signal::ALL.into_iter().find(|s| s.grpc_path() == path).ok_or(Error::NotFound)?;
-        let encoding = Encoding::of(&head.headers);
-        let received = match self.intake.offer(signal, &head.headers).await {
+        let span = self.intake.span(signal, &head.headers);
+        self.export(signal, head.headers, body, &span).instrument(span.clone()).await
+    }
+
+    async fn export<B>(
+        &self,
+        signal: Signal,
+        headers: HeaderMap,
+        mut body: B,
+        span: &Span,
+    ) -> Result<(), Error>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let encoding = Encoding::of(&headers);
+        let received = match self.intake.offer(signal, &headers).await {
             Ok(place) => {
                 // A head may be large, and the body may take its time.
-                drop(head);
+                drop(headers);
                 self.receive(place, encoding, &mut body).await
             }
             Err(error) => Err(error),
         };
-        self.intake.take(signal, received).await
+        self.intake.take(signal, received, span).await
     }
 
     async fn receive<B>(&self, place: Place, encoding: Encoding, body: &mut B) -> Result<Received, Error>

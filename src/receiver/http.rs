@@ -14,6 +14,7 @@ use http::{HeaderMap, Method, Request, Response, Version, header, request};
 use http_body::Body;
 use hyper::body::Incoming;
 use std::sync::Arc;
+use tracing::{Instrument, Span};
 
 /// Answers OTLP/HTTP requests.
 #[derive(Debug)]
@@ -80,17 +81,32 @@ impl<C: Consume> Http<C> {
         if head.method != Method::POST {
             return Err(Error::Method);
         }
+        let span = self.shared.intake.span(*signal, &head.headers);
+        self.export_signal(*signal, head.headers, body, clock, &span).instrument(span.clone()).await
+    }
+
+    async fn export_signal<B>(
+        &self,
+        signal: Signal,
+        headers: HeaderMap,
+        body: &mut B,
+        clock: &mut Clock,
+        span: &Span,
+    ) -> Result<(), Error>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let intake = &self.shared.intake;
-        let offered = intake.offer(*signal, &head.headers).await;
-        let received = match offered.and_then(|place| Ok((place, coding(&head.headers)?))) {
+        let offered = intake.offer(signal, &headers).await;
+        let received = match offered.and_then(|place| Ok((place, coding(&headers)?))) {
             Ok((place, coding)) => {
                 // A head may be large, and the body may take its time.
-                drop(head);
-                self.receive(place, *signal, coding, body, clock).await
+                drop(headers);
+                self.receive(place, signal, coding, body, clock).await
             }
             Err(error) => Err(error),
         };
-        intake.take(*signal, received).await
+        intake.take(signal, received, span).await
     }
 
     async fn receive<B>(

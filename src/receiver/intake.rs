@@ -8,16 +8,20 @@ use crate::receiver::auth::Authenticator;
 use crate::receiver::inflate::{Codec, Failed, inflate};
 use crate::receiver::respond::Error;
 use crate::telemetry::own::{Own, ReceiverMetrics, Transport};
+use crate::telemetry::spans::{self, Caller};
 use bytes::Bytes;
 use http::HeaderMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
+use tracing::Span;
 
 /// Takes bodies, admits them, makes payloads of them, and counts what becomes of them.
 #[derive(Debug)]
 pub struct Intake<C> {
+    receiver: ComponentId,
+    transport: Transport,
     consumer: C,
     admission: Admission,
     limit: usize,
@@ -46,6 +50,8 @@ impl<C: Consume> Intake<C> {
     pub fn new(source: Source<'_, C>, transport: Transport, limit: usize, read_timeout: Duration) -> Self {
         let account = |signal| (signal, source.own.receiver(source.receiver, transport, signal));
         Intake {
+            receiver: source.receiver.clone(),
+            transport,
             limit: limit.min(source.admission.largest()),
             accounts: Signal::ALL.map(account),
             admission: source.admission.clone(),
@@ -63,6 +69,11 @@ impl<C: Consume> Intake<C> {
     /// Who lets requests in.
     pub fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// The span of a request, from its head to its answer.
+    pub fn span(&self, signal: Signal, headers: &HeaderMap) -> Span {
+        spans::receive(&self.receiver, self.transport, signal, headers)
     }
 
     /// A place for a request, if the sender may send and some pipeline takes `signal`.
@@ -91,13 +102,19 @@ impl<C: Consume> Intake<C> {
         })
     }
 
-    /// Hands a request to the consumer, if it was received, and counts what became of it.
-    pub async fn take(&self, signal: Signal, received: Result<Received, Error>) -> Result<(), Error> {
+    /// Hands a request to the consumer, if it was received, and counts what became of it. `span` is the one that is open.
+    pub async fn take(
+        &self,
+        signal: Signal,
+        received: Result<Received, Error>,
+        span: &Span,
+    ) -> Result<(), Error> {
         let (outcome, items) = match received {
             Err(error) => (Err(error), 0),
             Ok(Received { message, arrived, permit, place: _place }) => {
                 let kept = message.clone();
-                let payload = Payload { signal, message, arrived, items: 0, permit: Arc::new(permit) };
+                let (permit, caller) = (Arc::new(permit), Caller::of(span));
+                let payload = Payload { signal, message, arrived, items: 0, permit, caller };
                 match self.consumer.consume(payload).await {
                     Ok(items) => (Ok(()), items),
                     Err(refused) => {
@@ -107,6 +124,10 @@ impl<C: Consume> Intake<C> {
                 }
             }
         };
+        if !span.is_disabled() {
+            span.record(if outcome.is_ok() { "items.accepted" } else { "items.refused" }, items);
+            outcome.as_ref().err().into_iter().for_each(|error| spans::fail(span, error));
+        }
         if let Some((_, account)) = self.accounts.iter().find(|(s, _)| *s == signal) {
             match &outcome {
                 Ok(()) => account.accepted(items),

@@ -1,4 +1,7 @@
 //! What the collector tells of itself, sent by OTLP: metrics, traces and logs, each where `service.telemetry` says.
 
 pub mod metrics;
-pub mod resource;
+pub mod voice;
+
+mod resource;
+mod sdk;

@@ -1,12 +1,20 @@
-//! The collector's own log, on standard error.
+//! The collector's own log: where it is written, and how.
+
+mod initial_fields;
+mod sampled;
 
 use crate::config::model::{LogEncoding, Logs};
+use initial_fields::WithFields;
 use parking_lot::Mutex;
-use std::io::IsTerminal;
+use sampled::Sampled;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
-use tracing_subscriber::util::TryInitError;
+use tracing_subscriber::filter::{FilterExt, ParseError, filter_fn};
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::fmt::{self, format};
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 /// The log cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -19,26 +27,81 @@ pub enum LogsError {
         /// Why.
         source: ParseError,
     },
-    /// Somebody else in the process has set up a log.
-    #[error(transparent)]
-    Taken(#[from] TryInitError),
+    /// A file cannot be written.
+    #[error("service.telemetry.logs.output_paths {path:?}: {source}")]
+    Output {
+        /// As configured.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
 }
 
-/// From here on `tracing` events go to standard error.
-pub fn init(logs: &Logs) -> Result<(), LogsError> {
-    use tracing_subscriber::util::SubscriberInitExt;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter(&logs.level)?).with_writer(std::io::stderr);
-    match logs.encoding {
-        LogEncoding::Console => builder.with_ansi(std::io::stderr().is_terminal()).finish().try_init()?,
-        LogEncoding::Json => builder.json().flatten_event(true).finish().try_init()?,
+/// One layer for each of `output_paths`, which writes `tracing` events there.
+pub fn layers(logs: &Logs) -> Result<Vec<Box<dyn Layer<Registry> + Send + Sync>>, LogsError> {
+    logs.output_paths.iter().map(|path| layer(logs, path)).collect()
+}
+
+fn layer(logs: &Logs, path: &str) -> Result<Box<dyn Layer<Registry> + Send + Sync>, LogsError> {
+    let output = Output::open(path).map_err(|source| LogsError::Output { path: path.to_owned(), source })?;
+    let is_terminal = output.is_terminal();
+    let layer = fmt::layer().with_writer(output.writer());
+    let fields = WithFields::new(logs.encoding, &logs.initial_fields);
+    // Spans are for those who receive them; here they would only make lines longer.
+    let filter = filter(&logs.level)?.and(filter_fn(|metadata| metadata.is_event()));
+    let filter = filter.and(Sampled::new(logs.sampling));
+    Ok(match logs.encoding {
+        LogEncoding::Console => {
+            let layer = layer.with_ansi(is_terminal && logs.initial_fields.is_empty());
+            layer.map_event_format(|format| fields.around(format)).with_filter(filter).boxed()
+        }
+        LogEncoding::Json => {
+            let layer = layer.fmt_fields(format::JsonFields::new());
+            let json = format().json().flatten_event(true);
+            layer.event_format(fields.around(json)).with_filter(filter).boxed()
+        }
+    })
+}
+
+/// Where lines go.
+enum Output {
+    Stderr,
+    Stdout,
+    File(Arc<File>),
+}
+
+impl Output {
+    fn open(path: &str) -> io::Result<Self> {
+        match path.trim() {
+            "stderr" => Ok(Output::Stderr),
+            "stdout" => Ok(Output::Stdout),
+            path => {
+                let file = OpenOptions::new().create(true).append(true).open(path)?;
+                Ok(Output::File(Arc::new(file)))
+            }
+        }
     }
-    Ok(())
+
+    fn is_terminal(&self) -> bool {
+        match self {
+            Output::Stderr => io::stderr().is_terminal(),
+            Output::Stdout => io::stdout().is_terminal(),
+            Output::File(_) => false,
+        }
+    }
+
+    fn writer(self) -> BoxMakeWriter {
+        match self {
+            Output::Stderr => BoxMakeWriter::new(io::stderr),
+            Output::Stdout => BoxMakeWriter::new(io::stdout),
+            Output::File(file) => BoxMakeWriter::new(file),
+        }
+    }
 }
 
 /// What the level means. At `debug` the libraries below stay at `info`: what they say there is of each byte, and is
 /// wanted only by those who name them in a filter.
-fn filter(level: &str) -> Result<EnvFilter, LogsError> {
+pub fn filter(level: &str) -> Result<EnvFilter, LogsError> {
     let directives = match level.to_ascii_lowercase().as_str() {
         "debug" | "trace" => format!("info,refusal_collector={level}"),
         "dpanic" | "panic" | "fatal" => "error".to_owned(),

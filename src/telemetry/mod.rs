@@ -11,6 +11,7 @@ pub mod responses;
 pub mod seen;
 pub mod series;
 pub mod server;
+pub mod spans;
 pub mod tally;
 pub mod text;
 

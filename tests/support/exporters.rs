@@ -153,6 +153,7 @@ pub fn payload(signal: Signal, names: impl IntoIterator<Item = u32>) -> Payload 
         arrived: None,
         items,
         permit: Arc::new(Budget::new(1 << 20).try_acquire(1).unwrap()),
+        caller: Default::default(),
     }
 }
 

@@ -28,17 +28,36 @@ impl Collector {
     }
 
     pub fn start_with(processors: &str, exporters: &str, pipelines: &str, service: &str) -> Self {
-        Self::launch(processors, "", exporters, pipelines, service)
+        Self::launch(free_addresses(), "", processors, "", exporters, pipelines, service)
+    }
+
+    /// With these keys of `service.telemetry`, beside its metrics.
+    pub fn start_telling(telemetry: &str, exporters: &str, pipelines: &str) -> Self {
+        Self::launch(free_addresses(), telemetry, "{refusal: }", "", exporters, pipelines, "")
+    }
+
+    /// The same, with OTLP/HTTP at a port of this machine.
+    pub fn start_telling_at(http: u16, telemetry: &str, exporters: &str, pipelines: &str) -> Self {
+        let [grpc, _, metrics, health] = free_addresses();
+        let addresses = [grpc, format!("127.0.0.1:{http}"), metrics, health];
+        Self::launch(addresses, telemetry, "{refusal: }", "", exporters, pipelines, "")
     }
 
     /// With queues on disk at `file_storage`, which is that extension's configuration.
     pub fn start_stored(file_storage: &str, exporters: &str, pipelines: &str, service: &str) -> Self {
         let extension = format!("file_storage: {file_storage}");
-        Self::launch("{refusal: }", &extension, exporters, pipelines, service)
+        Self::launch(free_addresses(), "", "{refusal: }", &extension, exporters, pipelines, service)
     }
 
-    fn launch(processors: &str, extension: &str, exporters: &str, pipelines: &str, service: &str) -> Self {
-        let [grpc, http, metrics, health] = free_addresses();
+    fn launch(
+        [grpc, http, metrics, health]: [String; 4],
+        telemetry: &str,
+        processors: &str,
+        extension: &str,
+        exporters: &str,
+        pipelines: &str,
+        service: &str,
+    ) -> Self {
         let (metrics_host, metrics_port) = metrics.split_once(':').unwrap();
         let running = if extension.is_empty() { "" } else { ", file_storage" };
         let config = format!(
@@ -48,7 +67,8 @@ extensions: {{health_check: {{endpoint: '{health}'}}, {extension}}}
 exporters: {exporters}
 service:
   extensions: [health_check{running}]
-  telemetry: {{metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: '{metrics_host}', port: {metrics_port}}}}}}}}}]}}}}
+  telemetry:
+    {{metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: '{metrics_host}', port: {metrics_port}}}}}}}}}]}}, {telemetry}}}
   pipelines: {pipelines}
   {service}
 "

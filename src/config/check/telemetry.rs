@@ -4,8 +4,8 @@ use super::Checker;
 use crate::config::diagnostic::Problem;
 use crate::config::endpoint;
 use crate::config::model::{
-    BatchProcessor, Level, Logs, MetricReader, OtlpProtocol, OtlpTarget, Sampler, Telemetry,
-    TelemetryProcessor,
+    BatchProcessor, Level, Logs, MetricReader, OtlpProtocol, OtlpTarget, ParentBased, RootSampler, Sampler,
+    Telemetry, TelemetryProcessor,
 };
 use crate::config::node::Path;
 use tracing_subscriber::EnvFilter;
@@ -74,13 +74,15 @@ impl Checker<'_> {
     }
 
     fn sampler(&mut self, sampler: &Sampler, path: &Path) {
-        match sampler {
-            Sampler::AlwaysOn(_) | Sampler::AlwaysOff(_) => {}
-            Sampler::TraceIdRatioBased(ratio) if (0.0..=1.0).contains(&ratio.ratio) => {}
-            Sampler::TraceIdRatioBased(_) => {
-                self.invalid(&path.keys(["trace_id_ratio_based", "ratio"]), "must be from 0 to 1");
+        let (ratio, path) = match sampler {
+            Sampler::TraceIdRatioBased(ratio) => (ratio, path.clone()),
+            Sampler::ParentBased(ParentBased { root: RootSampler::TraceIdRatioBased(ratio) }) => {
+                (ratio, path.keys(["parent_based", "root"]))
             }
-            Sampler::ParentBased(parent) => self.sampler(&parent.root, &path.keys(["parent_based", "root"])),
+            Sampler::AlwaysOn(_) | Sampler::AlwaysOff(_) | Sampler::ParentBased(_) => return,
+        };
+        if !(0.0..=1.0).contains(&ratio.ratio) {
+            self.invalid(&path.keys(["trace_id_ratio_based", "ratio"]), "must be from 0 to 1");
         }
     }
 }

@@ -25,8 +25,8 @@ pub use security::{Authentication, ClientTls, Secret, ServerTls, TlsVersion};
 pub use service::{Admission, Pipeline, Service};
 pub use telemetry::{
     BatchProcessor, Level, LogEncoding, Logs, MetricReader, Metrics, OtlpProtocol, OtlpTarget, ParentBased,
-    PeriodicReader, PrometheusReader, Ratio, Resource, Sampler, Sampling, Telemetry, TelemetryProcessor,
-    Traces,
+    PeriodicReader, PrometheusReader, Ratio, Resource, RootSampler, Sampler, Sampling, Telemetry,
+    TelemetryProcessor, Traces,
 };
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};

@@ -2,6 +2,7 @@
 //! configuration schema, version 0.3, as the OpenTelemetry Collector reads it.
 
 use super::exporter::{Compression, Exporter, OtlpGrpcExporter, OtlpHttpExporter, Retry, SendingQueue};
+use super::present;
 use super::security::{ClientTls, Secret};
 use crate::config::units::{duration, milliseconds};
 use crate::otlp::Signal;
@@ -23,7 +24,6 @@ pub struct Telemetry {
     /// `metrics`.
     pub metrics: Metrics,
     /// `traces`.
-    #[serde(skip)]
     pub traces: Traces,
     /// `resource`: whose telemetry it is.
     pub resource: Resource,
@@ -38,16 +38,13 @@ pub struct Logs {
     /// `console` or `json`.
     pub encoding: LogEncoding,
     /// `stderr`, `stdout` and paths of files, which are appended to.
-    #[serde(skip)]
     pub output_paths: Vec<String>,
     /// Fields that stand on every line.
-    #[serde(skip)]
     pub initial_fields: BTreeMap<String, String>,
     /// `sampling`: what is left out of messages that repeat; none writes all.
-    #[serde(skip)]
+    #[serde(deserialize_with = "present")]
     pub sampling: Option<Sampling>,
     /// `processors`: where they are sent by OTLP as well.
-    #[serde(skip)]
     pub processors: Vec<TelemetryProcessor>,
 }
 
@@ -200,10 +197,9 @@ pub struct Traces {
 
 impl Default for Traces {
     fn default() -> Self {
-        let root = Box::new(Sampler::AlwaysOn(Nothing {}));
         Traces {
             level: Level::Normal,
-            sampler: Sampler::ParentBased(ParentBased { root }),
+            sampler: Sampler::ParentBased(ParentBased::default()),
             processors: Vec::new(),
         }
     }
@@ -217,7 +213,7 @@ impl Traces {
 }
 
 /// `service.telemetry.traces.sampler`.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sampler {
     /// All.
@@ -249,16 +245,28 @@ impl Default for Ratio {
 }
 
 /// `parent_based` of a sampler.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ParentBased {
     /// For requests whose sender is in no trace.
-    pub root: Box<Sampler>,
+    pub root: RootSampler,
 }
 
-impl Default for ParentBased {
+/// `parent_based.root` of a sampler.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RootSampler {
+    /// All.
+    AlwaysOn(Nothing),
+    /// None.
+    AlwaysOff(Nothing),
+    /// A share of all traces.
+    TraceIdRatioBased(Ratio),
+}
+
+impl Default for RootSampler {
     fn default() -> Self {
-        ParentBased { root: Box::new(Sampler::AlwaysOn(Nothing {})) }
+        RootSampler::AlwaysOn(Nothing {})
     }
 }
 
@@ -418,9 +426,16 @@ impl OtlpTarget {
         let listed =
             listed.map(|(name, value)| (name.trim().to_owned(), Secret::new(value.trim().to_owned())));
         let headers = self.headers.iter().map(|header| (header.name.clone(), header.value.clone()));
-        listed.chain(headers).collect()
+        let untraced = (TRACEPARENT.to_owned(), Secret::new(UNTRACED.to_owned()));
+        [untraced].into_iter().chain(listed).chain(headers).collect()
     }
 }
+
+const TRACEPARENT: &str = "traceparent";
+
+/// A trace that is not recorded. Who receives what collectors tell of themselves, and may be one of them, makes no spans of
+/// that, which would be told again.
+const UNTRACED: &str = "00-75616e6f626f647972656c6c73746869-6e6f626f64792121-00";
 
 /// `exporter.otlp.protocol`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -621,7 +636,12 @@ mod tests {
             ..target("http://backend")
         };
         let headers = target.all_headers();
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
+        assert!(headers[TRACEPARENT].reveal().ends_with("-00"));
+        let headers: Vec<_> = headers
+            .iter()
+            .filter(|(name, _)| *name != TRACEPARENT)
+            .map(|(name, value)| (name.as_str(), value.reveal()))
+            .collect();
         assert_eq!(headers, [("a", "1"), ("b", "3=4")]);
     }
 }

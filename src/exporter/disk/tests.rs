@@ -6,6 +6,7 @@ use super::quarantine::Damage;
 use super::record::{self, Header};
 use crate::otlp::Signal;
 use crate::payload::{Message, Payload, Permit};
+use crate::telemetry::spans::Caller;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ pub(super) fn request(name: u8, length: usize) -> Payload {
         arrived: None,
         items: length,
         permit: Arc::new(Permit::default()),
+        caller: Caller::default(),
     }
 }
 

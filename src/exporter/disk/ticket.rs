@@ -4,6 +4,7 @@ use super::log::{Position, ReadError};
 use super::store::Store;
 use crate::payload::{Budget, Compressed, Encoding, Message, Payload};
 use crate::telemetry::own::Amount;
+use crate::telemetry::spans::Caller;
 use bytes::Bytes;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -95,6 +96,8 @@ impl Ticket {
             arrived,
             items: usize::try_from(self.position.header.items).unwrap_or(usize::MAX),
             permit: Arc::new(permit.unwrap_or_default()),
+            // A trace does not outlast the process, and a request may.
+            caller: Caller::default(),
         })
     }
 }
