@@ -11,7 +11,7 @@ mod compress;
 mod connect;
 mod debug;
 mod direct;
-mod disk;
+pub mod disk;
 mod flight;
 mod headers;
 mod lane;

@@ -83,7 +83,8 @@ pub enum Undecodable {
     TooLong,
 }
 
-/// Undoes one coding, in pieces of any size. What came before a fault or a cut has been given out.
+/// Undoes one coding, in pieces of any size. What came before a cut has been given out, and what came before a fault, but
+/// for the last blocks that zstd had not checked yet.
 pub struct Decoder {
     bounds: Bounds,
     given: u64,
@@ -163,18 +164,25 @@ impl Decoder {
     fn decode(&mut self, input: &mut &[u8], give: &mut dyn FnMut(&[u8])) -> Result<(), Undecodable> {
         let mut output = [0; OUTPUT];
         loop {
-            let Step { consumed, produced, ended } = self.state.step(input, &mut output)?;
+            let Step { consumed, produced, then } = self.state.step(input, &mut output);
             *input = input.get(consumed..).unwrap_or_default();
-            self.given = self.given.saturating_add(produced as u64);
-            if self.given > self.bounds.output {
+            let allowed =
+                usize::try_from(self.bounds.output.saturating_sub(self.given)).unwrap_or(usize::MAX);
+            let given = produced.min(allowed);
+            self.given = self.given.saturating_add(given as u64);
+            if given > 0 {
+                give(output.get(..given).unwrap_or_default());
+            }
+            if given < produced {
                 return Err(Undecodable::TooLong);
             }
-            if produced > 0 {
-                give(output.get(..produced).unwrap_or_default());
-            }
-            if ended {
-                self.state = std::mem::replace(&mut self.state, State::End).ended();
-                return Ok(());
+            match then {
+                Then::More => {}
+                Then::End => {
+                    self.state = std::mem::replace(&mut self.state, State::End).ended();
+                    return Ok(());
+                }
+                Then::Fault => return Err(Undecodable::Invalid),
             }
             // Output that did not fit comes without further input.
             if input.is_empty() && produced < OUTPUT {
@@ -263,21 +271,30 @@ impl fmt::Debug for Decoder {
 struct Step {
     consumed: usize,
     produced: usize,
+    then: Then,
+}
+
+/// What follows the bytes that were produced.
+enum Then {
+    More,
     /// The end of a member, frame or stream.
-    ended: bool,
+    End,
+    Fault,
 }
 
 impl State {
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, Undecodable> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Step {
         match self {
             State::Deflate(inflate) | State::Gzip(inflate) => {
                 let (read, written) = (inflate.total_in(), inflate.total_out());
-                let status = inflate
-                    .decompress(input, output, FlushDecompress::None)
-                    .map_err(|_| Undecodable::Invalid)?;
+                let then = match inflate.decompress(input, output, FlushDecompress::None) {
+                    Ok(Status::StreamEnd) => Then::End,
+                    Ok(Status::Ok | Status::BufError) => Then::More,
+                    Err(_) => Then::Fault,
+                };
                 let consumed = usize::try_from(inflate.total_in() - read).unwrap_or(0);
                 let produced = usize::try_from(inflate.total_out() - written).unwrap_or(0);
-                Ok(Step { consumed, produced, ended: status == Status::StreamEnd })
+                Step { consumed, produced, then }
             }
             State::Brotli(brotli) => {
                 let (mut left, mut consumed) = (input.len(), 0);
@@ -292,21 +309,24 @@ impl State {
                     &mut total,
                     brotli,
                 );
-                match result {
-                    BrotliResult::ResultFailure => Err(Undecodable::Invalid),
-                    BrotliResult::ResultSuccess => Ok(Step { consumed, produced, ended: true }),
-                    BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {
-                        Ok(Step { consumed, produced, ended: false })
-                    }
-                }
+                let then = match result {
+                    BrotliResult::ResultFailure => Then::Fault,
+                    BrotliResult::ResultSuccess => Then::End,
+                    BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => Then::More,
+                };
+                Step { consumed, produced, then }
             }
             State::Zstd(zstd) => {
                 let mut from = InBuffer::around(input);
                 let mut to = OutBuffer::around(output);
-                let hint = zstd.run(&mut from, &mut to).map_err(|_| Undecodable::Invalid)?;
-                Ok(Step { consumed: from.pos(), produced: to.pos(), ended: hint == 0 })
+                let then = match zstd.run(&mut from, &mut to) {
+                    Ok(0) => Then::End,
+                    Ok(_) => Then::More,
+                    Err(_) => Then::Fault,
+                };
+                Step { consumed: from.pos(), produced: to.pos(), then }
             }
-            _ => Ok(Step { consumed: 0, produced: 0, ended: false }),
+            _ => Step { consumed: 0, produced: 0, then: Then::More },
         }
     }
 
@@ -501,8 +521,11 @@ mod tests {
         let middle = coded.len() / 2;
         coded.truncate(middle);
         coded.extend_from_slice(&[0xff; 300]);
-        let (decoded, _, is_whole) = decode(Coding::Gzip, &coded, 64);
-        assert!(decoded.len() > 1000 && decoded[..1000] == text[..1000] && !is_whole);
+        let by_bytes = decode(Coding::Gzip, &coded, 1);
+        assert!(by_bytes.0.len() > 1000 && by_bytes.0[..1000] == text[..1000] && !by_bytes.2);
+        for chunk in [64, coded.len()] {
+            assert!(decode(Coding::Gzip, &coded, chunk) == by_bytes, "in chunks of {chunk}");
+        }
     }
 
     #[test]
