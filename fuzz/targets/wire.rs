@@ -24,7 +24,8 @@ fuzz_target!(|request: &[u8]| {
             assert_eq!(Ok(outcome.items), counted);
             assert_eq!(outcome.rewritten, None);
         }
-        if let Some(items) = decoded(signal, request) {
+        // Groups, which protobuf has given up, are skipped by prost and refused here.
+        if let (false, Some(items)) = (matches!(counted, Err(Malformed::Tag(_))), decoded(signal, request)) {
             assert_eq!(counted, Ok(items.len()));
         }
         if let Ok(items @ 1..) = counted {
