@@ -47,6 +47,11 @@ MUTATIONS = [
     ("births of dropped data are not read", "health", births("refusal_collector_exporter_dropped_items_total", "10m"), ""),
     ("only traces can fail", "health", r" +or\n +label_replace\(rate\(otelcol_exporter_send_failed_metric_points_total.*\n", ""),
     ("every job is a collector", "health", r"up\{job=~\"\.\*refusal-collector\.\*\"\} == 0", "up == 0"),
+    ("a tap is silent at night", "tap", r"(?<=selftest\"\}\[30m\]\)\n          \) )> 20", ">= 0"),
+    ("a tap that sees calls is silent", "tap", r"(tap_streams_total\[30m\]\)\)) == 0", r"\1 >= 0"),
+    ("the self-test's calls are not copied", "tap", r"llm_responses_total\{llm_workload!=\"refusal-collector-selftest\"\}\[30m\]\)\n          \) > 20", "llm_responses_total[30m])\n          ) > 20"),
+    ("every end of a copy is a blind one", "tap", r"\{end=~\"limit\|undecodable\|malformed\|panic\"\}", ""),
+    ("an Envoy that waits is not seen", "tap", r"(tap_answering_streams_total\[15m\]\)\n +\)) > 0", r"\1 > 1e6"),
     ("what is taken is pushed back", "health", r"\{outcome=\"refused\"\}", ""),
 ]
 
