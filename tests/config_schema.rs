@@ -7,21 +7,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const DOCUMENT: &str = include_str!("../docs/configuration.schema.json");
 
-/// The schema of the chart's values, which has it as `config`.
-const VALUES: &str = include_str!("../helm/refusal-collector/values.schema.json");
+/// The schemas of the charts' values, which have it as `config`.
+const VALUES: [&str; 2] = [
+    include_str!("../helm/refusal-collector/values.schema.json"),
+    include_str!("../helm/refusal-sidecar/values.schema.json"),
+];
 
 #[test]
 fn the_committed_schema_is_the_programs() {
     let committed: Value = serde_json::from_str(DOCUMENT).unwrap();
-    let mut of_values: Value = serde_json::from_str(VALUES).unwrap();
     let mut schema = schema::schema();
     let update = "run: cargo run -- schema > docs/configuration.schema.json && scripts/values-schema";
     assert!(committed == schema, "docs/configuration.schema.json is old; {update}");
     schema.as_object_mut().unwrap().remove("$schema");
-    assert!(
-        of_values["properties"]["config"].take() == schema,
-        "the chart's values.schema.json is old; {update}"
-    );
+    for values in VALUES {
+        let mut values: Value = serde_json::from_str(values).unwrap();
+        let config = values["properties"]["config"].take();
+        assert!(config == schema, "values.schema.json of a chart is old; {update}");
+    }
 }
 
 /// At each map of the schema the program is given a key that nobody has; it answers with those that it has.

@@ -28,6 +28,8 @@ exporters:
 extensions:
   - name: health_check
     stability: {extension: Beta}
+  - name: file_storage
+    stability: {extension: Beta}
   - name: bearertokenauth
     stability: {extension: Beta}
 providers:

@@ -27,8 +27,8 @@ on disk, with what puts them there.
 {{- end -}}
 
 {{/*
-The listeners of the configuration, as JSON: {"listeners": [{name, port, use, local}]}. `use` is otlp (what applications
-and Envoy send to), metrics, health or api; `local` says that no other Pod reaches it.
+The listeners of the configuration, as JSON: {"listeners": [{name, port, use, local, tls}]}. `use` is otlp (what
+applications and Envoy send to), metrics, health or api; `local` says that no other Pod reaches it.
 */}}
 {{- define "refusal-collector.listeners" -}}
 {{- $config := include "refusal-collector.config" . | fromYaml -}}
@@ -44,7 +44,7 @@ and Envoy send to), metrics, health or api; `local` says that no other Pod reach
       {{- range $protocol, $server := (default dict $receiver).protocols -}}
         {{- $endpoint := default (get (dict "grpc" "localhost:4317" "http" "localhost:4318") $protocol) (default dict $server).endpoint -}}
         {{- $where := printf "config.receivers.%s.protocols.%s.endpoint" $id $protocol -}}
-        {{- $listener := dict "use" "otlp" "name" (printf "otlp-%s" $protocol) "endpoint" $endpoint "where" $where -}}
+        {{- $listener := dict "use" "otlp" "name" (printf "otlp-%s" $protocol) "endpoint" $endpoint "where" $where "tls" (hasKey (default dict $server) "tls") -}}
         {{- /* A Unix socket has no port. */ -}}
         {{- if ne (default "tcp" (default dict $server).transport) "unix" }}{{ $listeners = append $listeners $listener }}{{ end -}}
       {{- end -}}

@@ -41,7 +41,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "refusal-collector.image" -}}
 {{- $image := .Values.image -}}
 {{- $name := $image.repository -}}
-{{- with $image.registry }}{{ $name = printf "%s/%s" (trimSuffix "/" .) $name }}{{ end -}}
+{{- with default (default dict .Values.global).imageRegistry $image.registry }}{{ $name = printf "%s/%s" (trimSuffix "/" .) $name }}{{ end -}}
 {{- if $image.digest -}}
 {{- printf "%s@%s" $name $image.digest -}}
 {{- else -}}
@@ -58,6 +58,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- define "refusal-collector.hasQueueOnDisk" -}}
 {{- if and (eq .Values.mode "statefulset") .Values.persistence.enabled }}true{{ end -}}
+{{- end -}}
+
+{{/* Whether `helm test` can do its work: OTLP/gRPC is received without TLS, and other Pods reach it by the Service. */}}
+{{- define "refusal-collector.hasSelftest" -}}
+{{- $reached := false -}}
+{{- range (include "refusal-collector.listeners" . | fromJson).listeners -}}
+{{- if and (eq .name "otlp-grpc") (not .local) (not .tls) }}{{ $reached = true }}{{ end -}}
+{{- end -}}
+{{- if and .Values.selftest.enabled .Values.service.enabled $reached }}true{{ end -}}
 {{- end -}}
 
 {{- define "refusal-collector.selftestLabels" -}}
