@@ -99,6 +99,45 @@ fn every_key_is_documented() {
     assert!(missing.is_empty(), "not in docs/configuration.md: {missing:?}");
 }
 
+/// Keys that stand in lists, which have tables of their own.
+#[test]
+fn documented_defaults_of_readers_and_processors_are_the_programs_defaults() {
+    let base = BASE.to_owned()
+        + "  telemetry:
+    metrics: {readers: [{periodic: {exporter: {otlp: {endpoint: 'https://backend'}}}}]}
+    traces: {processors: [{batch: {exporter: {otlp: {endpoint: 'https://backend'}}}}]}
+";
+    let printed = printed(&load(&base, &[]).unwrap_or_else(|errors| panic!("{errors}")));
+    let telemetry = &printed["service"]["telemetry"];
+    let reader = &telemetry["metrics"]["readers"][0]["periodic"];
+    let batch = &telemetry["traces"]["processors"][0]["batch"];
+    for (table, found) in [("periodic", reader), ("otlp", &reader["exporter"]["otlp"]), ("batch", batch)] {
+        let heading = format!("| key of `{table}` |");
+        let lines = DOCUMENT.lines().skip_while(|line| !line.starts_with(&heading)).skip(2);
+        let rows: Vec<Vec<&str>> = lines
+            .take_while(|line| line.starts_with('|'))
+            .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+            .collect();
+        let mut documented = BTreeSet::new();
+        for row in &rows {
+            for key in row[0].split(", ").map(|key| key.trim_matches('`')) {
+                let key = key.split('.').next().unwrap();
+                documented.insert(key.to_owned());
+                match row[2] {
+                    "*none*" => assert_eq!(found.get(key), None, "{table}.{key}"),
+                    "*required*" => assert!(found.get(key).is_some(), "{table}.{key}"),
+                    default => {
+                        let default: Value = serde_saphyr::from_str(default.trim_matches('`')).unwrap();
+                        assert_eq!(found.get(key), Some(&default), "{table}.{key}");
+                    }
+                }
+            }
+        }
+        let printed: BTreeSet<String> = found.as_object().unwrap().keys().cloned().collect();
+        assert!(printed.is_subset(&documented), "{table}: {printed:?} are not all in {documented:?}");
+    }
+}
+
 #[test]
 fn the_example_at_the_top_is_valid() {
     let example = DOCUMENT.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();

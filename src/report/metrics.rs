@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 const MOST_POINTS: usize = 4096;
 
 /// How long the last round may take, when all else has been delivered.
-const LAST_ROUND: Duration = Duration::from_secs(3);
+const LAST_ROUND: Duration = Duration::from_secs(2);
 
 /// Metrics on their way to all periodic readers.
 #[derive(Debug, Default)]

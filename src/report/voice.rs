@@ -29,7 +29,7 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry};
 
 /// How long it may take to send what is left at the end.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Why the collector cannot speak.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +97,7 @@ impl Voice {
 fn is_sent(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let is_ours = target == "refusal_collector" || target.starts_with("refusal_collector::");
-    metadata.is_event() && is_ours && !target.starts_with("refusal_collector::report")
+    !metadata.is_span() && is_ours && !target.starts_with("refusal_collector::report")
 }
 
 fn tracer_provider(telemetry: &Telemetry, runtime: &Handle) -> Result<Option<SdkTracerProvider>, VoiceError> {

@@ -48,7 +48,7 @@ fn layer(logs: &Logs, path: &str) -> Result<Box<dyn Layer<Registry> + Send + Syn
     let layer = fmt::layer().with_writer(output.writer());
     let fields = WithFields::new(logs.encoding, &logs.initial_fields);
     // Spans are for those who receive them; here they would only make lines longer.
-    let filter = filter(&logs.level)?.and(filter_fn(|metadata| metadata.is_event()));
+    let filter = filter(&logs.level)?.and(filter_fn(|metadata| !metadata.is_span()));
     let filter = filter.and(Sampled::new(logs.sampling));
     Ok(match logs.encoding {
         LogEncoding::Console => {
@@ -172,6 +172,17 @@ mod tests {
         });
         assert_eq!(passed, 1);
         assert_eq!(gate.state.lock().held_back, 3999);
+    }
+
+    #[test]
+    fn the_log_makes_nobody_build_spans() {
+        use tracing_subscriber::layer::SubscriberExt;
+        let logs = Logs { level: "trace".to_owned(), ..Logs::default() };
+        let subscriber = tracing_subscriber::registry().with(layers(&logs).unwrap());
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(crate::telemetry::spans::process("refusal").is_disabled());
+            assert!(tracing::enabled!(tracing::Level::INFO));
+        });
     }
 
     #[test]
