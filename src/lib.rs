@@ -20,6 +20,7 @@ pub mod otlp;
 pub mod payload;
 pub mod pipeline;
 pub mod processor;
+pub mod proto;
 pub mod receiver;
 pub mod refusal;
 pub mod report;

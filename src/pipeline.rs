@@ -3,6 +3,7 @@
 mod budget;
 mod collector;
 mod intake;
+mod own_logs;
 mod signals;
 mod tap;
 

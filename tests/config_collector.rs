@@ -245,7 +245,6 @@ fn what_would_change_the_way_of_data_is_an_error() {
         ("exporters::otlp::tls::cipher_suites: [X]", "none can be chosen"),
         ("exporters::otlphttp::proxy_url: http://proxy:1", "proxies are not supported"),
         ("exporters::otlphttp::encoding: json", "\"json\" is not known here"),
-        ("extensions::refusal_api: ", "the JSON API is not built yet"),
         ("extensions::zpages: ", "zpages"),
         ("service::telemetry::traces: {processors: [{simple: {}}]}", "\"simple\" is not known here"),
         (

@@ -16,9 +16,9 @@ exporters:
   otlp_grpc: {endpoint: 'backend:4317'}
   otlp_http: {endpoint: 'http://backend:4318'}
   debug:
-extensions: {health_check: , file_storage: , bearertokenauth: {token: secret}}
+extensions: {health_check: , file_storage: , bearertokenauth: {token: secret}, refusal_api: }
 service:
-  extensions: [health_check, file_storage, bearertokenauth]
+  extensions: [health_check, file_storage, bearertokenauth, refusal_api]
   pipelines:
     traces:
       receivers: [otlp, ext_proc]

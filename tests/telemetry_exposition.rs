@@ -283,6 +283,8 @@ fn documented_limits_are_the_programs_limits() {
         workloads,
         series,
         seen_responses,
+        unknown_values,
+        waiting_events,
     } = LabelLimits::default();
     for (key, limit) in [
         ("stop_reason_values", stop_reason_values),
@@ -292,6 +294,8 @@ fn documented_limits_are_the_programs_limits() {
         ("workloads", workloads),
         ("series", series),
         ("seen_responses", seen_responses),
+        ("unknown_values", unknown_values),
+        ("waiting_events", waiting_events),
     ] {
         let row = format!("| `{key}` | {limit} |");
         assert!(document.contains(&row), "docs/metrics.md has no row {row}");

@@ -154,6 +154,7 @@ fn tight() -> PageLimits {
         head_size: 8 << 10,
         age: Duration::from_millis(400),
         last_answer: Duration::from_millis(200),
+        streams: None,
     }
 }
 

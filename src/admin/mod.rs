@@ -1,3 +1,4 @@
-//! What operators look at: health.
+//! What operators look at: health, refusal events.
 
+pub mod api;
 pub mod health;

@@ -14,6 +14,7 @@ mod rules;
 mod run;
 mod schema;
 mod selftest;
+mod tail;
 mod validate;
 mod vocabulary;
 
@@ -59,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Demo(demo) => demo::execute(&demo),
         Command::Explain(explain) => explain::execute(&explain),
         Command::Rules(rules) => rules::execute(&rules),
+        Command::Tail(tail) => tail::execute(&tail),
         Command::Selftest(selftest) => selftest::execute(&selftest),
     };
     exit.into()
@@ -89,6 +91,7 @@ Examples:
   refusal-collector print-config --config base.yaml --config production.yaml
   refusal-collector vocabulary --vendor anthropic
   refusal-collector explain traces.jsonl
+  refusal-collector tail --json class=refusal
   refusal-collector rules --format prometheus-rule-crd | kubectl apply -f -
   refusal-collector selftest --otlp http://collector:4317 --metrics http://collector:8888/metrics
 
@@ -108,6 +111,7 @@ enum Command {
     Demo(demo::Demo),
     Explain(explain::Explain),
     Rules(rules::Rules),
+    Tail(tail::Tail),
     Selftest(selftest::Selftest),
 }
 

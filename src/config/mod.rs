@@ -2,7 +2,7 @@
 //!
 //! The way from text to data: [`mod@source`] and `yaml` make a tree of nodes that know their place, several trees are
 //! merged, `expand` replaces `${…}`, `collector` takes out what only the OpenTelemetry Collector knows, `assemble` types
-//! the rest by serde, `check` and `unsupported` say what types cannot. Every step goes on after an error, so that one
+//! the rest by serde, `check` says what types cannot. Every step goes on after an error, so that one
 //! run tells all of them, each with file, line, column and what may have been meant.
 //!
 //! Another module's type becomes part of the configuration by deriving `Deserialize` and `Serialize` and standing in
@@ -24,7 +24,6 @@ mod expand;
 mod node;
 mod policy;
 mod scalar;
-mod unsupported;
 mod vocabulary;
 mod yaml;
 
@@ -88,7 +87,6 @@ pub fn load(sources: &Sources) -> Result<Loaded, Errors> {
     vocabulary::complete(&mut config, &written, &mut findings);
     policy::check(&config, &written, &mut findings);
     check::check(&config, &written, &mut findings);
-    unsupported::check(&config, &written, &mut findings);
     let Findings { errors, warnings } = findings.in_order();
     if errors.is_empty() { Ok(Loaded { config, warnings, tree: written }) } else { Err(Errors(errors)) }
 }

@@ -2,24 +2,31 @@
 
 use super::budget;
 use super::intake::{Intake, Route, Routes};
+use super::own_logs::Carriers;
 use super::tap::Outlet;
+use crate::admin::api::{self, Api};
 use crate::admin::health::{Health, HealthServer, Stage};
 use crate::config::Errors;
-use crate::config::model::{ComponentId, Config, Extension, LabelLimits, Pipeline, Processor, Receiver};
+use crate::config::model::{
+    ComponentId, Config, Extension, LabelLimits, Pipeline, Processor, Receiver, RefusalApi,
+};
 use crate::exporter::{self, Drained, Exporter};
 use crate::net::BindError;
+use crate::otlp::Signal;
 use crate::payload::Budget;
 use crate::processor::refusal::{Refusal, Rulebook, RulebookError};
 use crate::receiver::{self, Bound, Feed, TapFeed};
 use crate::report::metrics::Pushes;
 use crate::tap::Tap;
+use crate::telemetry::events::{Events, WatchLimits};
 use crate::telemetry::http::Pages;
 use crate::telemetry::own::Own;
+use crate::telemetry::own_logs::OwnLogs;
 use crate::telemetry::registry::Registry;
 use crate::telemetry::responses::Responses;
 use crate::telemetry::server;
 use futures_util::future::join_all;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +38,7 @@ use tokio::time::{Instant, timeout_at};
 pub struct Collector {
     receivers: receiver::Running,
     outlets: Vec<Outlet>,
+    carriers: Carriers,
     exporters: Vec<Exporter>,
     refusals: BTreeMap<ComponentId, Arc<Refusal>>,
     registry: Registry,
@@ -39,6 +47,7 @@ pub struct Collector {
     metrics_pages: Vec<Pages>,
     pushes: Pushes,
     health_servers: Vec<HealthServer>,
+    apis: Vec<Api>,
     shutdown_timeout: Duration,
 }
 
@@ -111,14 +120,23 @@ impl Collector {
         let own = Own::new();
         let budget = Budget::new(budget::of(&config));
         own.show_budget(budget.clone());
-        let responses = Arc::new(Responses::new(label_limits(&config)));
+        let limits = label_limits(&config);
+        let responses = Arc::new(Responses::new(limits));
 
-        let registry = Registry::new(own.clone(), responses.clone());
+        let (own_logs, own_outlets) = OwnLogs::new(logs_exporters(&config), limits.waiting_events);
+        if own_logs.is_empty() && !config.processors.is_empty() {
+            tracing::info!("there is no logs pipeline, so refusal events do not become log records");
+        }
+        let watch = refusal_apis(&config).map(|(_, api)| api::watch_limits(api)).next();
+        let watch = watch.unwrap_or(WatchLimits { watchers: 0, buffer: 1 });
+        let events = Arc::new(Events::new(limits.unknown_values, watch, own_logs));
+        let registry = Registry::new(own.clone(), responses.clone()).with_events(events.clone());
         let health = Health::new();
         let health_servers = start_health_servers(&config, &health).await?;
         let telemetry = &config.service.telemetry;
         let metrics_pages =
             server::serve(telemetry.metrics.pulled(), &registry).await.map_err(StartError::Metrics)?;
+        let apis = start_apis(&config, &events).await?;
 
         let exporters = start_exporters(&config, &own)?;
         let taps = open_taps(&config, &own);
@@ -135,7 +153,8 @@ impl Collector {
                 continue;
             }
             let judge = routes.iter().find_map(|(_, route)| route.refusal.clone());
-            let intake = Intake::new(Routes { routes, responses: responses.clone() });
+            let (responses, events) = (responses.clone(), events.clone());
+            let intake = Intake::new(Routes { routes, responses: responses.clone(), events: events.clone() });
             let receiver = id.clone();
             match component {
                 Receiver::Otlp(otlp) => {
@@ -143,7 +162,7 @@ impl Collector {
                 }
                 Receiver::ExtProc(ext_proc) => {
                     let (Some(tap), Some(judge)) = (taps.get(id).cloned(), judge) else { continue };
-                    let (responses, budget) = (responses.clone(), budget.clone());
+                    let budget = budget.clone();
                     let outlet = Outlet::new(ext_proc, tap, judge.clone(), responses, intake, budget);
                     outlets.push(outlet.clone());
                     let observer = move |exchange| outlet.observe(exchange);
@@ -159,12 +178,15 @@ impl Collector {
         let pushes = Pushes::start(telemetry, &registry)
             .map_err(|(endpoint, source)| StartError::Push { endpoint, source: Box::new(source) })?;
         outlets.iter().for_each(Outlet::start);
+        let exporters: Vec<_> = exporters.into_values().collect();
+        let carriers = Carriers::start(own_outlets, &exporters, &budget);
         health.enter(Stage::Accepting);
         tracing::info!(budget_mib = budget.capacity() >> 20, "everything is ready: requests are taken");
         Ok(Collector {
             receivers,
             outlets,
-            exporters: exporters.into_values().collect(),
+            carriers,
+            exporters,
             refusals,
             registry,
             own,
@@ -172,6 +194,7 @@ impl Collector {
             metrics_pages,
             pushes,
             health_servers,
+            apis,
             shutdown_timeout: config.service.shutdown_timeout,
         })
     }
@@ -189,6 +212,11 @@ impl Collector {
     /// Where health is served.
     pub fn health_addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.health_servers.iter().flat_map(|server| server.pages().addresses().iter().copied())
+    }
+
+    /// Where the refusal API is served.
+    pub fn api_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.apis.iter().flat_map(|api| api.addresses().iter().copied())
     }
 
     /// All that it counts.
@@ -239,6 +267,9 @@ impl Collector {
         if timeout_at(deadline, told).await.is_err() {
             tracing::warn!("what taps have seen could not be told in the grace time");
         }
+        // Nothing is judged any more: what there is to tell goes into the queues before they are emptied.
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.carriers.finish(Instant::now() + left / CARRIERS_SHARE).await;
         let drained = join_all(self.exporters.iter().map(|exporter| exporter.shutdown(deadline))).await;
         let lost = drained.iter().map(Drained::items).sum();
         match lost {
@@ -252,6 +283,7 @@ impl Collector {
         }
         self.pushes.shutdown().await;
         // Probes and scrapes are answered to the very end.
+        join_all(self.apis.into_iter().map(Api::shutdown)).await;
         join_all(self.metrics_pages.into_iter().map(Pages::shutdown)).await;
         join_all(self.health_servers.into_iter().map(HealthServer::shutdown)).await;
         Ended { lost }
@@ -261,6 +293,9 @@ impl Collector {
 /// Of the grace time, receivers get at most this part; exporters get the rest.
 const RECEIVERS_SHARE: u32 = 3;
 
+/// Of the rest, log records of the collector's own may wait so long for room in the queues.
+const CARRIERS_SHARE: u32 = 4;
+
 async fn start_health_servers(config: &Config, health: &Health) -> Result<Vec<HealthServer>, StartError> {
     let mut servers = Vec::new();
     for id in &config.service.extensions {
@@ -269,6 +304,29 @@ async fn start_health_servers(config: &Config, health: &Health) -> Result<Vec<He
         servers.push(server.map_err(|source| StartError::Extension { extension: id.clone(), source })?);
     }
     Ok(servers)
+}
+
+async fn start_apis(config: &Config, events: &Arc<Events>) -> Result<Vec<Api>, StartError> {
+    let mut apis = Vec::new();
+    for (id, api) in refusal_apis(config) {
+        let api = Api::serve(api, events.clone()).await;
+        apis.push(api.map_err(|source| StartError::Extension { extension: id.clone(), source })?);
+    }
+    Ok(apis)
+}
+
+/// Those that run. They share all that they show, so the first one's limits hold for all.
+fn refusal_apis(config: &Config) -> impl Iterator<Item = (&ComponentId, &RefusalApi)> {
+    config.service.extensions.iter().filter_map(|id| match config.extensions.get(id) {
+        Some(Extension::RefusalApi(api)) => Some((id, api)),
+        _ => None,
+    })
+}
+
+/// The exporters of all logs pipelines, each once.
+fn logs_exporters(config: &Config) -> BTreeSet<ComponentId> {
+    let logs = config.service.pipelines.values().filter(|pipeline| pipeline.signal == Signal::Logs);
+    logs.flat_map(|pipeline| &pipeline.exporters).cloned().collect()
 }
 
 fn start_exporters(config: &Config, own: &Own) -> Result<BTreeMap<ComponentId, Exporter>, StartError> {

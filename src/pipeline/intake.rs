@@ -5,6 +5,7 @@ use crate::otlp::{self, Signal};
 use crate::payload::{Consume, Payload, Refused};
 use crate::processor::refusal::{Processed, Refusal};
 use crate::tap::Joined;
+use crate::telemetry::events::Events;
 use crate::telemetry::responses::Responses;
 use crate::telemetry::spans;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub(super) struct Routes {
     pub(super) routes: Vec<(Signal, Route)>,
     /// Where verdicts are counted.
     pub(super) responses: Arc<Responses>,
+    /// Where refusal events go.
+    pub(super) events: Arc<Events>,
 }
 
 /// One pipeline, as seen from its receivers.
@@ -45,7 +48,7 @@ impl Intake {
 
 impl Consume for Intake {
     async fn consume(&self, payload: Payload) -> Result<usize, Refused> {
-        let mut tally = self.routes.responses.tally();
+        let mut tally = self.routes.responses.tally().with_events(self.routes.events.wanted());
         let mut items = 0;
         let mut selftest = false;
         let mut destinations = Vec::new();
@@ -79,7 +82,10 @@ impl Consume for Intake {
             requests.push((exporter.reserve(&payload).await?, payload));
         }
         commit_all(requests).await?;
-        self.routes.responses.commit(tally);
+        let counted = self.routes.responses.commit(tally);
+        if !selftest {
+            self.routes.events.publish(counted);
+        }
         joined.iter().for_each(Joined::settle);
         Ok(items)
     }

@@ -8,13 +8,15 @@ use crate::otlp::visit::{Envelope, Visit};
 use crate::otlp::wire::Malformed;
 use crate::payload::Payload;
 use crate::processor::workload::{SELFTEST, Workload};
+use crate::refusal::event::{Judged, Kind, Kinds, RefusalEvent};
 use crate::refusal::evidence::{Evidence, Origin, read_log_record, read_span};
 use crate::refusal::judge::{Judge, Judgment, Rule, decide_again, provider_of};
 use crate::refusal::policy::{Policy, UnknownVendor};
 use crate::refusal::verdict::Verdict;
-use crate::refusal::vocabulary::{Vocabulary, VocabularyError};
+use crate::refusal::vocabulary::{ANYBODY, Vocabulary, VocabularyError};
 use crate::tap::{Exchange, Joined, Kin, Record, Tap};
 use crate::telemetry::Identity;
+use crate::telemetry::events::{Lesson, Pending, SCOPE};
 use crate::telemetry::tally::Tally;
 use crate::telemetry::{Observation, RefusalLabels};
 use arc_swap::ArcSwap;
@@ -41,6 +43,8 @@ pub struct Refusal {
     workload: Workload,
     count_judged: bool,
     taps: Vec<Arc<Tap>>,
+    /// Of which responses an event is exported.
+    exported: Kinds,
 }
 
 /// By what it judges.
@@ -78,6 +82,7 @@ impl Refusal {
             workload: Workload::new(&config.workload, own_resource),
             count_judged: config.count_judged,
             taps: Vec::new(),
+            exported: Kinds::selected(&config.events),
         }
     }
 
@@ -124,6 +129,10 @@ impl Refusal {
             workload: String::new(),
             blind_emitter: false,
             others: false,
+            resource: Envelope::default(),
+            scope: Envelope::default(),
+            is_own: false,
+            wanted: tally.wanted_events(self.exported),
             tally,
             kin: match payload.signal {
                 Signal::Traces => Kin::in_request(&self.taps, &message)?,
@@ -154,6 +163,12 @@ struct Judging<'m, 'p> {
     blind_emitter: bool,
     /// Whether a workload other than the selftest has been met.
     others: bool,
+    resource: Envelope<'m>,
+    scope: Envelope<'m>,
+    /// Whether the scope is that of a collector's events.
+    is_own: bool,
+    /// Which kinds of events to make.
+    wanted: Kinds,
     tally: &'p mut Tally,
     kin: Kin,
     joined: Vec<Joined>,
@@ -164,6 +179,7 @@ impl<'m> Visit<'m> for Judging<'m, '_> {
         self.origin = Origin::of_resource(resource)?;
         self.processor.workload.name(resource, &mut self.workload)?;
         self.others |= self.workload != SELFTEST;
+        self.resource.clone_from(resource);
         Ok(())
     }
 
@@ -171,6 +187,8 @@ impl<'m> Visit<'m> for Judging<'m, '_> {
         self.origin.enter_scope(scope)?;
         let emitter = self.vocabulary.emitter(self.origin.instrumentation());
         self.blind_emitter = emitter.is_some_and(|emitter| emitter.blind);
+        self.is_own = is_of_events(scope, self.origin.instrumentation())?;
+        self.scope.clone_from(scope);
         Ok(())
     }
 
@@ -181,14 +199,15 @@ impl<'m> Visit<'m> for Judging<'m, '_> {
         appended: &mut Vec<u8>,
     ) -> Result<(), Malformed> {
         let evidence = match self.signal {
-            Signal::Traces => read_span(message, item, &self.origin)?,
-            Signal::Logs => read_log_record(message, item, &self.origin)?,
+            _ if self.is_own => None,
+            Signal::Traces => read_span(message, item.clone(), &self.origin)?,
+            Signal::Logs => read_log_record(message, item.clone(), &self.origin)?,
             Signal::Metrics => None,
         };
         let Some(evidence) = evidence else { return Ok(()) };
+        let item = Item { message, range: item, evidence: &evidence };
         if evidence.is_judged() {
-            self.count_judged(&evidence);
-            return Ok(());
+            return self.count_judged(&item);
         }
         let Some(mut judgment) = self.judge.judge(&evidence, &self.workload) else {
             return Ok(());
@@ -196,23 +215,30 @@ impl<'m> Visit<'m> for Judging<'m, '_> {
         let joined = self.join(&evidence, &mut judgment);
         judgment.verdict.append(&evidence, appended, self.attributes_field());
         let tokens = joined.as_ref().map_or((None, None), |joined| joined.waiting.record.tokens());
-        self.count(&evidence, &judgment, tokens);
+        self.count(&item, &judgment, tokens, self.processor.exported)?;
         self.joined.extend(joined);
         Ok(())
     }
 }
 
-impl Judging<'_, '_> {
-    /// An item that another collector has judged is passed on as it is, and counted if the user wants that.
-    fn count_judged(&mut self, evidence: &Evidence<'_>) {
+/// An item that tells of an LLM call.
+struct Item<'m, 'e> {
+    message: &'m [u8],
+    range: Range<usize>,
+    evidence: &'e Evidence<'m>,
+}
+
+impl<'m> Judging<'m, '_> {
+    /// An item that another collector has judged is passed on as it is, and counted if the user wants that. Its event has
+    /// been exported by the other one, if at all.
+    fn count_judged(&mut self, item: &Item<'m, '_>) -> Result<(), Malformed> {
         if !self.processor.count_judged {
-            return;
+            return Ok(());
         }
-        if let Some(verdict) = Verdict::written_on(evidence) {
-            let provider = Cow::Borrowed(provider_of(evidence, self.vocabulary));
-            let judgment = Judgment { verdict, rule: Rule::Application, provider, response_id: None };
-            self.count(evidence, &judgment, (None, None));
-        }
+        let Some(verdict) = Verdict::written_on(item.evidence) else { return Ok(()) };
+        let provider = Cow::Borrowed(provider_of(item.evidence, self.vocabulary));
+        let judgment = Judgment { verdict, rule: Rule::Application, provider, response_id: None };
+        self.count(item, &judgment, (None, None), Kinds::NONE)
     }
 
     /// What a tap has seen of the same call. It becomes the judgment, unless the application says better, or the tap
@@ -244,14 +270,16 @@ impl Judging<'_, '_> {
     /// Adds a judged item to the tally; `tokens` are those that it does not tell itself.
     fn count(
         &mut self,
-        evidence: &Evidence<'_>,
+        item: &Item<'m, '_>,
         judgment: &Judgment<'_>,
         tokens: (Option<u64>, Option<u64>),
-    ) {
+        exported: Kinds,
+    ) -> Result<(), Malformed> {
+        let evidence = item.evidence;
         let Judgment { verdict, provider, .. } = judgment;
         let (input_tokens, output_tokens) = evidence.tokens();
         let refusal = verdict.refusal.as_ref();
-        self.tally.add(&Observation {
+        let observation = Observation {
             provider,
             model: evidence.model(),
             workload: &self.workload,
@@ -265,7 +293,39 @@ impl Judging<'_, '_> {
             discard_output: refusal.and_then(|refusal| refusal.discard_output).unwrap_or(false),
             blind_emitter: self.blind_emitter,
             identity: identity(evidence, judgment),
-        });
+        };
+        let Some(kind) = Kind::of(verdict).filter(|kind| self.wanted.has(*kind)) else {
+            self.tally.add(&observation);
+            return Ok(());
+        };
+        let event = RefusalEvent::of(
+            kind,
+            &Judged {
+                evidence,
+                verdict,
+                provider,
+                response_id: observation.identity.response_id,
+                workload: &self.workload,
+                tokens: (observation.input_tokens, observation.output_tokens),
+                resource: &self.resource,
+                scope: &self.scope,
+                signal: self.signal,
+                message: item.message,
+                item: &item.range,
+            },
+        )?;
+        let lesson = Kinds::UNKNOWN.has(kind).then(|| self.lesson(provider));
+        self.tally.add_with_event(&observation, Pending { event, is_exported: exported.has(kind), lesson });
+        Ok(())
+    }
+
+    /// Where the vocabulary would have to learn a word of this provider.
+    fn lesson(&self, provider: &str) -> Lesson {
+        let vendor = self.vocabulary.vendor_called(provider);
+        Lesson {
+            vendor: vendor.map_or(ANYBODY, |vendor| self.vocabulary.vendor_name(vendor)).into(),
+            stop_field: self.vocabulary.usual_stop_field(vendor),
+        }
     }
 
     /// The field of an item that holds its attributes: `Span.attributes`, `LogRecord.attributes`.
@@ -276,6 +336,24 @@ impl Judging<'_, '_> {
         }
     }
 }
+
+/// Whether a scope is that of a collector's events, which stand for responses that were counted. Log records of taps, whose
+/// scope says that they are, stand for themselves.
+fn is_of_events(scope: &Envelope<'_>, name: &str) -> Result<bool, Malformed> {
+    if name != SCOPE {
+        return Ok(false);
+    }
+    let mut fields = scope.fields();
+    while let Some(field) = fields.next_field()? {
+        if field.number == SCOPE_ATTRIBUTES {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// `InstrumentationScope.attributes`.
+const SCOPE_ATTRIBUTES: u32 = 3;
 
 /// By what a judged item is known again. A response id that stands only inside of an answer is the judgment's.
 fn identity<'i>(evidence: &Evidence<'i>, judgment: &'i Judgment<'_>) -> Identity<'i> {

@@ -7,9 +7,10 @@
 pub mod answer;
 mod attributes;
 mod dialects;
+pub mod event;
 pub mod evidence;
 pub mod judge;
-mod pattern;
+pub mod pattern;
 pub mod policy;
 pub mod verdict;
 pub mod vocabulary;

@@ -2,14 +2,15 @@
 
 /// A pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pattern {
+pub struct Pattern {
     first: Box<str>,
     /// What stands between the stars, and what behind the last one; `None` without a star.
     rest: Option<(Vec<Box<str>>, Box<str>)>,
 }
 
 impl Pattern {
-    pub(crate) fn new(pattern: &str) -> Self {
+    /// Takes a pattern apart.
+    pub fn new(pattern: &str) -> Self {
         let mut parts = pattern.split('*').map(Box::from);
         let first = parts.next().unwrap_or_default();
         let last = parts.next_back();
@@ -17,7 +18,7 @@ impl Pattern {
     }
 
     /// Whether all of `text` matches.
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         let Some(text) = text.strip_prefix(&*self.first) else { return false };
         let Some((middle, last)) = &self.rest else { return text.is_empty() };
         let Some(mut text) = text.strip_suffix(&**last) else { return false };

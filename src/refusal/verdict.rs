@@ -157,6 +157,8 @@ macro_rules! closed_enum {
     };
 }
 
+pub(crate) use closed_enum;
+
 closed_enum! {
     /// `llm.stop_reason.class`.
     Class {

@@ -1,12 +1,12 @@
-//! A small HTTP/1 server for the pages that operators look at: metrics, health.
+//! A small HTTP server for the pages that operators look at: metrics, health, refusal events.
 //!
-//! It takes no bodies. Connections are bounded in number, in the time that a head may take, and in age, so that a peer
+//! It takes no bodies, but for small messages where a page reads one. Connections are bounded in number, in the time that a head may take, and in age, so that a peer
 //! that reads nothing does not keep what it asked for in memory.
 
 use crate::net::{Address, BindError, Endpoint, Listener, Socket, Stream};
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -30,6 +30,8 @@ pub struct PageLimits {
     pub age: Duration,
     /// How long the last answer of a connection may take.
     pub last_answer: Duration,
+    /// HTTP/2 is spoken, too, with so many streams in a connection; `None` speaks HTTP/1 alone.
+    pub streams: Option<u32>,
 }
 
 impl Default for PageLimits {
@@ -40,6 +42,7 @@ impl Default for PageLimits {
             head_size: 16 << 10,
             age: Duration::from_secs(60),
             last_answer: Duration::from_secs(10),
+            streams: None,
         }
     }
 }
@@ -88,6 +91,12 @@ impl Pages {
     }
 }
 
+/// HTTP/2: silence after which a peer is pinged.
+const PING_AFTER: Duration = Duration::from_secs(20);
+
+/// HTTP/2: how long the answer to a ping may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// What all sockets of an endpoint share.
 #[derive(Clone)]
 struct Port {
@@ -125,11 +134,22 @@ impl Port {
 
     async fn converse(self, stream: Stream) {
         let limits = self.limits;
-        let mut builder = http1::Builder::new();
+        let mut builder = auto::Builder::new(TokioExecutor::new());
         builder
+            .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head_timeout)
             .max_buf_size(limits.head_size);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(u32::try_from(limits.head_size).unwrap_or(u32::MAX))
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PING_TIMEOUT);
+        if limits.streams.is_none() {
+            builder = builder.http1_only();
+        }
         let service = TowerToHyperService::new(self.router);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         tokio::select! {

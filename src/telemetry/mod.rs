@@ -1,11 +1,13 @@
 //! What the collector counts and says: the refusal counters, its own metrics, their text forms, its logs.
 
+pub mod events;
 pub mod http;
 pub mod label;
 pub mod logs;
 pub mod metric;
 pub mod otlp;
 pub mod own;
+pub mod own_logs;
 pub mod registry;
 pub mod responses;
 pub mod seen;

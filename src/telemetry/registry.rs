@@ -1,5 +1,6 @@
 //! All metrics of the process.
 
+use crate::telemetry::events::Events;
 use crate::telemetry::metric::Sink;
 use crate::telemetry::own::Own;
 use crate::telemetry::responses::Responses;
@@ -11,17 +12,24 @@ use std::sync::Arc;
 pub struct Registry {
     own: Own,
     responses: Arc<Responses>,
+    events: Arc<Events>,
 }
 
 impl Registry {
     /// The metrics of these accounts and counters.
     pub fn new(own: Own, responses: Arc<Responses>) -> Self {
-        Registry { own, responses }
+        Registry { own, responses, events: Arc::default() }
+    }
+
+    /// With the metrics of these events, too.
+    pub fn with_events(self, events: Arc<Events>) -> Self {
+        Registry { events, ..self }
     }
 
     /// Gives all metrics to `sink`.
     pub fn collect(&self, sink: &mut impl Sink) {
         self.responses.collect(sink);
+        self.events.collect(sink);
         self.own.collect(sink);
     }
 

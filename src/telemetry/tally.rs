@@ -5,7 +5,9 @@
 //! a request share all their labels: these are compared with those of the last one before anything is hashed or
 //! copied. What is kept of a response is its group, its ids as hashes, and its trace for the exemplar.
 
+use crate::refusal::event::Kinds;
 use crate::refusal::verdict::{Category, Class};
+use crate::telemetry::events::{Pending, Wanted};
 use crate::telemetry::label::MAX_BYTES;
 use crate::telemetry::seen::{Keys, Sighting};
 use crate::telemetry::{Observation, RefusalLabels};
@@ -23,6 +25,10 @@ pub struct Tally {
     group_by_hash: HashMap<u64, u32, ahash::RandomState>,
     pub(super) sightings: Vec<Sighting>,
     pub(super) details: Vec<Detail>,
+    /// By their sightings.
+    pub(super) events: Vec<(usize, Pending)>,
+    pub(super) events_left_out: u64,
+    wanted: Wanted,
 }
 
 /// The labels that most responses of a request share.
@@ -84,6 +90,9 @@ impl Detail {
 
 const NONE: u32 = u32::MAX;
 
+/// More events of one request are left out, which bounds the memory for a request that is made of nothing but refusals.
+const MOST_EVENTS: usize = 4096;
+
 /// More tokens than this in one response are no number of tokens; counted, they would make the counter useless.
 const MOST_TOKENS: u64 = u32::MAX as u64;
 
@@ -101,12 +110,36 @@ impl Tally {
             groups: Vec::new(),
             sightings: Vec::new(),
             details: Vec::new(),
+            events: Vec::new(),
+            events_left_out: 0,
+            wanted: Wanted::default(),
         }
+    }
+
+    /// With the events that are wanted.
+    pub fn with_events(self, wanted: Wanted) -> Self {
+        Tally { wanted, ..self }
+    }
+
+    /// Which kinds of events to make where those of `exported` are exported.
+    pub fn wanted_events(&self, exported: Kinds) -> Kinds {
+        self.wanted.kinds(exported)
     }
 
     /// Whether there is nothing to count.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
+    }
+
+    /// Adds one judged response. `event` is published if it counts.
+    pub fn add_with_event(&mut self, observation: &Observation<'_>, event: Pending) {
+        let sighting = self.sightings.len();
+        self.add(observation);
+        if sighting < self.sightings.len() && self.events.len() < MOST_EVENTS {
+            self.events.push((sighting, event));
+        } else {
+            self.events_left_out += 1;
+        }
     }
 
     /// Adds one judged response.

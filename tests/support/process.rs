@@ -19,6 +19,35 @@ pub struct Collector {
     pub http: String,
     pub metrics: String,
     pub health: String,
+    pub api: String,
+}
+
+/// What differs between collectors under test; YAML in flow style.
+pub struct Setup<'a> {
+    /// OTLP/gRPC, OTLP/HTTP, metrics, health, refusal API.
+    pub addresses: [String; 5],
+    pub refusal_api: &'a str,
+    pub telemetry: &'a str,
+    pub processors: &'a str,
+    pub extension: &'a str,
+    pub exporters: &'a str,
+    pub pipelines: &'a str,
+    pub service: &'a str,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Setup {
+            addresses: free_addresses(),
+            refusal_api: "",
+            telemetry: "",
+            processors: "{refusal: }",
+            extension: "",
+            exporters: "",
+            pipelines: "",
+            service: "",
+        }
+    }
 }
 
 impl Collector {
@@ -28,58 +57,53 @@ impl Collector {
     }
 
     pub fn start_with(processors: &str, exporters: &str, pipelines: &str, service: &str) -> Self {
-        Self::launch(free_addresses(), "", processors, "", exporters, pipelines, service)
+        Self::launch(Setup { processors, exporters, pipelines, service, ..Setup::default() })
     }
 
     /// With these keys of `service.telemetry`, beside its metrics.
     pub fn start_telling(telemetry: &str, exporters: &str, pipelines: &str) -> Self {
-        Self::launch(free_addresses(), telemetry, "{refusal: }", "", exporters, pipelines, "")
+        Self::launch(Setup { telemetry, exporters, pipelines, ..Setup::default() })
     }
 
     /// The same, with OTLP/HTTP at a port of this machine.
     pub fn start_telling_at(http: u16, telemetry: &str, exporters: &str, pipelines: &str) -> Self {
-        let [grpc, _, metrics, health] = free_addresses();
-        let addresses = [grpc, format!("127.0.0.1:{http}"), metrics, health];
-        Self::launch(addresses, telemetry, "{refusal: }", "", exporters, pipelines, "")
+        let [grpc, _, metrics, health, api] = free_addresses();
+        let addresses = [grpc, format!("127.0.0.1:{http}"), metrics, health, api];
+        Self::launch(Setup { addresses, telemetry, exporters, pipelines, ..Setup::default() })
     }
 
     /// With queues on disk at `file_storage`, which is that extension's configuration.
     pub fn start_stored(file_storage: &str, exporters: &str, pipelines: &str, service: &str) -> Self {
         let extension = format!("file_storage: {file_storage}");
-        Self::launch(free_addresses(), "", "{refusal: }", &extension, exporters, pipelines, service)
+        Self::launch(Setup { extension: &extension, exporters, pipelines, service, ..Setup::default() })
     }
 
-    fn launch(
-        [grpc, http, metrics, health]: [String; 4],
-        telemetry: &str,
-        processors: &str,
-        extension: &str,
-        exporters: &str,
-        pipelines: &str,
-        service: &str,
-    ) -> Self {
+    pub fn launch(setup: Setup<'_>) -> Self {
+        let Setup { addresses, refusal_api, telemetry, processors, extension, exporters, .. } = setup;
+        let Setup { pipelines, service, .. } = setup;
+        let [grpc, http, metrics, health, api] = addresses;
         let (metrics_host, metrics_port) = metrics.split_once(':').unwrap();
         let running = if extension.is_empty() { "" } else { ", file_storage" };
         let config = format!(
             "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '{grpc}'}}, http: {{endpoint: '{http}'}}}}}}}}
 processors: {processors}
-extensions: {{health_check: {{endpoint: '{health}'}}, {extension}}}
+extensions: {{health_check: {{endpoint: '{health}'}}, refusal_api: {{endpoint: '{api}', {refusal_api}}}, {extension}}}
 exporters: {exporters}
 service:
-  extensions: [health_check{running}]
+  extensions: [health_check, refusal_api{running}]
   telemetry:
     {{metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: '{metrics_host}', port: {metrics_port}}}}}}}}}]}}, {telemetry}}}
   pipelines: {pipelines}
   {service}
 "
         );
-        Self::spawn(&config, &[], [grpc, http, metrics, health])
+        Self::spawn(&config, &[], [grpc, http, metrics, health, api])
     }
 
     /// Starts it with a whole configuration, as the container of a sidecar has it, but on free ports.
     pub fn start_sidecar(config: &str, variables: &[(&str, &str)]) -> Self {
-        let addresses: [String; 4] = free_addresses();
-        let [grpc, http, metrics, health] = &addresses;
+        let addresses: [String; 5] = free_addresses();
+        let [grpc, http, metrics, health, _] = &addresses;
         let (_, metrics_port) = metrics.split_once(':').unwrap();
         let config = config
             .replace("127.0.0.1:4317", grpc)
@@ -89,9 +113,9 @@ service:
         Self::spawn(&config, &[variables, &[("MY_POD_IP", "127.0.0.1")]].concat(), addresses)
     }
 
-    /// The addresses are those of gRPC, HTTP, metrics and health in the configuration.
-    fn spawn(config: &str, variables: &[(&str, &str)], addresses: [String; 4]) -> Self {
-        let [grpc, http, metrics, health] = addresses;
+    /// The addresses are those of gRPC, HTTP, metrics, health and the refusal API in the configuration.
+    fn spawn(config: &str, variables: &[(&str, &str)], addresses: [String; 5]) -> Self {
+        let [grpc, http, metrics, health, api] = addresses;
         let mut child = Command::new(env!("CARGO_BIN_EXE_refusal-collector"))
             .args(["--config", "env:TEST_CONFIG"])
             .env("TEST_CONFIG", config)
@@ -109,7 +133,7 @@ service:
                 lines.lock().unwrap().push_str(&(line + "\n"));
             }
         });
-        let mut collector = Collector { child, log, grpc, http, metrics, health };
+        let mut collector = Collector { child, log, grpc, http, metrics, health, api };
         collector.wait_until("it is ready", |collector| get(&collector.health, "/ready").0 == 200);
         collector
     }
@@ -208,7 +232,7 @@ fn unchunked(mut rest: &str) -> String {
     whole
 }
 
-fn free_addresses<const N: usize>() -> [String; N] {
+pub fn free_addresses<const N: usize>() -> [String; N] {
     // All are held until all are known, so that they differ.
     let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.each_ref().map(|listener| listener.local_addr().unwrap().to_string())

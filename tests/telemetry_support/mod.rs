@@ -8,7 +8,9 @@ use refusal_collector::config::model::{LabelLimits, Sizer};
 use refusal_collector::otlp::Signal;
 use refusal_collector::payload::Budget;
 use refusal_collector::refusal::verdict::{Action, Actor, Category, Class, Delivery, Phase};
+use refusal_collector::telemetry::events::{Events, WatchLimits};
 use refusal_collector::telemetry::own::{Amount, DropReason, Own, RejectReason, Transport};
+use refusal_collector::telemetry::own_logs::OwnLogs;
 use refusal_collector::telemetry::registry::Registry;
 use refusal_collector::telemetry::responses::Responses;
 use refusal_collector::telemetry::{Identity, Observation, RefusalLabels};
@@ -86,5 +88,7 @@ pub fn registry_that_has_seen_everything() -> Registry {
             exporter.dropped(DropReason::RetryExhausted, Amount::part(5, 500));
         }
     }
-    Registry::new(own, responses)
+    let (own_logs, _) = OwnLogs::new([ComponentId::new("otlp_grpc")], 1);
+    let events = Events::new(10, WatchLimits { watchers: 1, buffer: 1 }, own_logs);
+    Registry::new(own, responses).with_events(Arc::new(events))
 }

@@ -93,11 +93,12 @@ async fn show(demo: &Demo) -> Result<(), Error> {
 
 /// The default configuration, on the default ports where they are free and on others where not.
 fn configuration() -> String {
-    let [grpc, http, metrics, health] = [4317, 4318, 8888, 13133].map(port_or_free);
+    let [grpc, http, metrics, health, api] = [4317, 4318, 8888, 13133, 55679].map(port_or_free);
     format!(
         "{{receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc}'}}, \
          http: {{endpoint: '127.0.0.1:{http}'}}}}}}}}, processors: {{refusal: }}, exporters: {{debug: }}, \
-         extensions: {{health_check: {{endpoint: '127.0.0.1:{health}'}}}}, service: {{extensions: [health_check], \
+         extensions: {{health_check: {{endpoint: '127.0.0.1:{health}'}}, refusal_api: {{endpoint: '127.0.0.1:{api}'}}}}, \
+         service: {{extensions: [health_check, refusal_api], \
          telemetry: {{metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, \
          port: {metrics}}}}}}}}}]}}}}, pipelines: {{traces: {{receivers: [otlp], processors: [refusal], \
          exporters: [debug]}}, logs: {{receivers: [otlp], processors: [refusal], exporters: [debug]}}}}}}}}"
@@ -120,6 +121,10 @@ fn addresses(collector: &Collector) -> String {
     }
     for address in collector.health_addresses() {
         lines.push_str(&format!("health        curl -s http://{address}/\n"));
+    }
+    for address in collector.api_addresses() {
+        lines.push_str(&format!("events        refusal-collector tail --endpoint http://{address}\n"));
+        lines.push_str(&format!("unknown words curl -s http://{address}/api/v1/unknown\n"));
     }
     lines
 }

@@ -4,11 +4,12 @@ use super::Checker;
 use crate::config::diagnostic::{Diagnostic, Problem};
 use crate::config::endpoint;
 use crate::config::model::{
-    Batch, ClientTls, Compression, ExtProcReceiver, Extension, GrpcServer, HttpServer, MemoryLimiter,
-    OtlpGrpcExporter, OtlpHttpExporter, OtlpReceiver, QueueBatch, RefusalProcessor, Retry, Secret,
+    Batch, ClientTls, Compression, Config, ExtProcReceiver, Extension, GrpcServer, HttpServer, MemoryLimiter,
+    OtlpGrpcExporter, OtlpHttpExporter, OtlpReceiver, Processor, QueueBatch, RefusalProcessor, Retry, Secret,
     SendingQueue, ServerTls, Sizer,
 };
 use crate::config::node::Path;
+use crate::otlp::Signal;
 use http::{HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 
@@ -113,9 +114,29 @@ impl Checker<'_> {
             ("workloads", limits.workloads),
             ("series", limits.series),
             ("seen_responses", limits.seen_responses),
+            ("unknown_values", limits.unknown_values),
+            ("waiting_events", limits.waiting_events),
         ];
         for (key, number) in numbers {
             self.at_least(1, number, &path.keys(["limits", key]));
+        }
+    }
+
+    /// Events leave as log records where there is a logs pipeline.
+    pub(super) fn events(&mut self, config: &Config) {
+        if config.service.pipelines.values().any(|pipeline| pipeline.signal == Signal::Logs) {
+            return;
+        }
+        for (id, processor) in &config.processors {
+            let path = Path::component("processors", id).key("events");
+            if let Processor::Refusal(refusal) = processor
+                && !refusal.events.is_empty()
+                && self.tree.find(&path).is_some()
+            {
+                let reason = "events leave by logs pipelines, and there is none".to_owned();
+                let problem = Problem::Ignored { path: path.clone(), reason };
+                self.findings.warning(Diagnostic::at(&self.tree.place(&path), problem));
+            }
         }
     }
 
@@ -286,6 +307,7 @@ impl Checker<'_> {
             },
             Extension::RefusalApi(api) => {
                 self.address(&path.key("endpoint"), endpoint::check_listener(&api.endpoint));
+                self.at_least(1, api.watch_buffer, &path.key("watch_buffer"));
             }
         }
     }

@@ -39,6 +39,7 @@ pub fn check(config: &Config, tree: &Node, findings: &mut Findings) {
         let path = Path::component("extensions", id);
         checker.extension(extension, &path);
     }
+    checker.events(config);
     checker.service(config);
     checker.listeners(config);
     checker.unused(config);

@@ -87,16 +87,20 @@ impl Default for BearerTokenAuth {
     }
 }
 
-/// `extensions.refusal_api` (ours): the JSON API and the live page.
+/// `extensions.refusal_api` (ours): refusal events and unknown values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RefusalApi {
     /// Host and port to listen on.
     pub endpoint: String,
+    /// How many may watch events at one time.
+    pub max_watchers: usize,
+    /// How many events wait for each of them.
+    pub watch_buffer: usize,
 }
 
 impl Default for RefusalApi {
     fn default() -> Self {
-        RefusalApi { endpoint: "localhost:55679".to_owned() }
+        RefusalApi { endpoint: "localhost:55679".to_owned(), max_watchers: 16, watch_buffer: 1024 }
     }
 }

@@ -1,6 +1,7 @@
 //! `processors`.
 
 use crate::config::units::{duration, mebibytes};
+use crate::refusal::event::Selection;
 use crate::refusal::{policy, vocabulary};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub struct RefusalProcessor {
     pub vocabulary: vocabulary::Extension,
     /// What callers should do about refusals: the first rule that matches says.
     pub policy: Vec<policy::Rule>,
+    /// Which responses become log records in the logs pipelines.
+    pub events: Vec<Selection>,
 }
 
 impl Default for RefusalProcessor {
@@ -42,6 +45,7 @@ impl Default for RefusalProcessor {
             limits: LabelLimits::default(),
             vocabulary: vocabulary::Extension::default(),
             policy: Vec::new(),
+            events: vec![Selection::Unknown, Selection::CategoryUnknown],
         }
     }
 }
@@ -64,6 +68,10 @@ pub struct LabelLimits {
     pub series: usize,
     /// How many responses are remembered so that each counts once.
     pub seen_responses: usize,
+    /// How many unknown values the ledger lists.
+    pub unknown_values: usize,
+    /// How many events may wait for room in the sending queue of each exporter of a logs pipeline.
+    pub waiting_events: usize,
 }
 
 impl Default for LabelLimits {
@@ -76,6 +84,8 @@ impl Default for LabelLimits {
             workloads: 500,
             series: 20_000,
             seen_responses: 65_536,
+            unknown_values: 1000,
+            waiting_events: 4096,
         }
     }
 }

@@ -14,7 +14,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 /// The key for words that may stand in the telemetry of any vendor.
-pub(super) const ANYBODY: &str = "any";
+pub const ANYBODY: &str = "any";
 
 /// Facts by vendor, inline and in files; a file is a map by vendor too.
 ///

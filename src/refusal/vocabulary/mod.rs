@@ -25,13 +25,13 @@ mod tests;
 pub use emitter::Emitter;
 pub use error::VocabularyError;
 pub use example::Outcome;
-pub use extension::{Change, Extension};
+pub use extension::{ANYBODY, Change, Extension};
 pub use meaning::{BillingRules, CategoryMeaning, ErrorMeaning, Lookup, Stop};
 pub use provider::Provider;
 pub use table::Table;
 
-use crate::refusal::answer::Shape;
-use data::{EmittersFile, VendorFile};
+use crate::refusal::answer::{Shape, StopField};
+use data::{EmittersFile, FieldName, VendorFile};
 use emitter::Emitters;
 use form::Forms;
 use index::{Data, VendorIndex};
@@ -130,6 +130,14 @@ impl Vocabulary {
     /// The names of all vendors and providers.
     pub fn provider_and_vendor_names(&self) -> impl Iterator<Item = &str> {
         self.vendors().iter().map(|file| file.vendor.as_str()).chain(self.providers.names())
+    }
+
+    /// The field of a vendor's API in which most of its stop words stand; without a vendor, that of most vendors.
+    pub fn usual_stop_field(&self, vendor: Option<Vendor>) -> &'static str {
+        let file = vendor.and_then(|vendor| self.vendors().get(usize::from(vendor.0)));
+        let stops = file.into_iter().flat_map(|file| &file.surfaces).flat_map(|facts| &facts.stop);
+        let most = stops.max_by_key(|(_, words)| words.len());
+        most.map_or(FieldName(StopField::FinishReason), |(field, _)| *field).as_str()
     }
 
     /// The emitter with this scope name, if it is one whose losses are known. One look for all spans of a scope will do.

@@ -18,7 +18,9 @@ mod labels;
 mod tests;
 
 use crate::config::model::LabelLimits;
+use crate::refusal::event::RefusalEvent;
 use crate::refusal::verdict::Class;
+use crate::telemetry::events::Counted;
 use crate::telemetry::label::{Cap, Label};
 use crate::telemetry::metric::{Descriptor, Exemplar, Point, Sink, Unit, Value};
 use crate::telemetry::seen::{Seen, cluster};
@@ -30,6 +32,7 @@ use labels::{
 };
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -158,14 +161,16 @@ impl Responses {
         Tally::new(self.hash.clone(), self.limits.seen_responses)
     }
 
-    /// Counts the responses of a request that was taken: each one once, by whatever it was seen before.
-    pub fn commit(&self, tally: Tally) {
-        if !tally.is_empty() {
-            self.commit_at(tally, SystemTime::now());
-        }
+    /// Counts the responses of a request that was taken: each one once, by whatever it was seen before. Says which of its
+    /// events are to be published: those of responses that counted.
+    pub fn commit(&self, tally: Tally) -> Counted {
+        if tally.is_empty() { Counted::default() } else { self.commit_at(tally, SystemTime::now()) }
     }
 
-    fn commit_at(&self, tally: Tally, now: SystemTime) {
+    fn commit_at(&self, mut tally: Tally, now: SystemTime) -> Counted {
+        let pending = mem::take(&mut tally.events);
+        // Of the sightings with an event those that counted, with those that describe them.
+        let mut evented = HashMap::new();
         let mut counts: Vec<(Count, Option<&Detail>)> =
             tally.groups().iter().map(|group| (group.unidentified, None)).collect();
         // Responses whose place another sighting tells: rare, and counted one by one.
@@ -174,6 +179,9 @@ impl Responses {
         let mut new = 0;
         self.seen.lock().admit(&tally.sightings, &clusters, |response| {
             new += 1;
+            if !pending.is_empty() {
+                evented.insert(response.richest, response.described);
+            }
             let Some(detail) = tally.details.get(response.richest) else { return };
             if response.described != response.richest {
                 described_by_another.push((detail, response.described));
@@ -204,6 +212,18 @@ impl Responses {
             let trace = Some(detail).filter(|detail| detail.has_trace());
             self.count(&place, source, &group.ending, &Event { count: detail.count, trace, now });
         }
+        let events = pending.into_iter().filter_map(|(sighting, mut pending)| {
+            let described = *evented.get(&sighting)?;
+            pending.event.observed_time_unix_nano = nanos(now);
+            if described != sighting
+                && let Some((_, source)) =
+                    tally.details.get(described).and_then(|detail| tally.group_and_source(detail))
+            {
+                describe(&mut pending.event, source);
+            }
+            Some(pending)
+        });
+        Counted { events: events.collect(), left_out: tally.events_left_out }
     }
 
     fn place(&self, source: &Source) -> Place {
@@ -352,6 +372,21 @@ impl Responses {
             });
         }
     }
+}
+
+/// Says in an event where its response comes from, as another sighting tells it.
+fn describe(event: &mut RefusalEvent, source: &Source) {
+    let [provider, model, workload, _] = source.labels();
+    event.provider = provider.to_owned();
+    event.model = model.to_owned();
+    if let Some(resource) = &mut event.resource {
+        resource.workload = workload.to_owned();
+    }
+}
+
+fn nanos(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Responses of one group, and the trace of the newest.

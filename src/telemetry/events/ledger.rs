@@ -1,0 +1,318 @@
+//! The ledger of unknowns: which stop reasons and categories nobody knows, who has seen them, and the line of
+//! configuration that teaches each.
+//!
+//! It is in memory and bounded: so many values, each with so many workloads and scopes. A value that comes when it is
+//! full is counted and not listed.
+
+use crate::refusal::event::{Kind, RefusalEvent, hex};
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// The values that nobody knows. One per process.
+#[derive(Debug)]
+pub struct Ledger {
+    limit: usize,
+    entries: Mutex<HashMap<Key, Entry>>,
+    overflow: AtomicU64,
+}
+
+/// What the vocabulary would have to say so that a value is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lesson {
+    /// Whose word it is: the name of a vendor in the vocabulary; `any` where the vendor is unknown itself.
+    pub vendor: Box<str>,
+    /// The field of the vendor's API that stop reasons stand in.
+    pub stop_field: &'static str,
+}
+
+/// What kind of value is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueKind {
+    /// `llm.stop_reason.value`.
+    StopReason,
+    /// `llm.refusal.vendor_category`.
+    Category,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    kind: ValueKind,
+    provider: Box<str>,
+    value: Box<str>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    vendor: Box<str>,
+    teach: String,
+    first_seen: u64,
+    last_seen: u64,
+    count: u64,
+    workloads: Vec<Box<str>>,
+    scopes: Vec<Box<str>>,
+    trace_id: String,
+}
+
+/// One value, as the API shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unknown {
+    /// What kind of value it is.
+    pub kind: ValueKind,
+    /// The value as it arrived.
+    pub value: String,
+    /// The vendor by its name in the vocabulary; `any` where it is unknown.
+    pub vendor: String,
+    /// `gen_ai.provider.name`; may be empty.
+    pub provider: String,
+    /// The first workloads that met it.
+    pub workloads: Vec<String>,
+    /// The first instrumentation scopes that told of it.
+    pub scopes: Vec<String>,
+    /// Responses that had it.
+    pub count: u64,
+    /// RFC 3339.
+    pub first_seen: String,
+    /// RFC 3339.
+    pub last_seen: String,
+    /// A trace with such a response: the last one that had a trace; may be empty.
+    pub trace_id: String,
+    /// What to write into the configuration so that it is known; the class or category to be chosen.
+    pub teach: String,
+}
+
+/// How many workloads and scopes are listed of each value.
+const MOST_PLACES: usize = 8;
+
+/// The longest workload or scope that is listed, in bytes.
+const LONGEST_PLACE: usize = 64;
+
+impl Ledger {
+    /// An empty one that lists `limit` values.
+    pub fn new(limit: usize) -> Self {
+        Ledger { limit, entries: Mutex::default(), overflow: AtomicU64::new(0) }
+    }
+
+    /// Notes the unknown value of an event, if it has one, and tells it in the log when it is new.
+    pub fn note(&self, event: &RefusalEvent, lesson: Option<&Lesson>) {
+        let (Some((kind, value)), Some(lesson)) = (unknown_value(event), lesson) else { return };
+        let key = Key { kind, provider: event.provider.as_str().into(), value: value.into() };
+        let mut entries = self.entries.lock();
+        if let Some(entry) = entries.get_mut(&key) {
+            entry.see(event);
+            return;
+        }
+        if entries.len() >= self.limit {
+            drop(entries);
+            if self.overflow.fetch_add(1, Relaxed) == 0 {
+                tracing::warn!(
+                    limit = self.limit,
+                    "the ledger of unknown values is full: more are counted and not listed"
+                );
+            }
+            return;
+        }
+        let mut entry = Entry {
+            vendor: lesson.vendor.clone(),
+            teach: lesson.line(kind, value),
+            first_seen: event.observed_time_unix_nano,
+            last_seen: 0,
+            count: 0,
+            workloads: Vec::new(),
+            scopes: Vec::new(),
+            trace_id: String::new(),
+        };
+        entry.see(event);
+        entries.insert(key, entry.clone());
+        drop(entries);
+        tell(event, kind, value, &entry);
+    }
+
+    /// All values, the newest first.
+    pub fn list(&self) -> Vec<Unknown> {
+        let mut entries: Vec<_> =
+            self.entries.lock().iter().map(|(key, entry)| (key.clone(), entry.clone())).collect();
+        entries.sort_by(|(one_key, one), (other_key, other)| {
+            let newest_first = other.first_seen.cmp(&one.first_seen);
+            newest_first.then_with(|| one_key.value.cmp(&other_key.value))
+        });
+        let texts = |texts: Vec<Box<str>>| texts.into_iter().map(String::from).collect();
+        let listed = entries.into_iter().map(|(key, entry)| Unknown {
+            kind: key.kind,
+            value: key.value.into(),
+            vendor: entry.vendor.into(),
+            provider: key.provider.into(),
+            workloads: texts(entry.workloads),
+            scopes: texts(entry.scopes),
+            count: entry.count,
+            first_seen: rfc3339(entry.first_seen),
+            last_seen: rfc3339(entry.last_seen),
+            trace_id: entry.trace_id,
+            teach: entry.teach,
+        });
+        listed.collect()
+    }
+
+    /// How many values are listed.
+    pub fn len(&self) -> usize {
+        self.entries.lock().len()
+    }
+
+    /// Whether nothing is listed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many responses had a value that is not listed.
+    pub fn overflow(&self) -> u64 {
+        self.overflow.load(Relaxed)
+    }
+}
+
+impl Entry {
+    fn see(&mut self, event: &RefusalEvent) {
+        self.count += 1;
+        self.last_seen = event.observed_time_unix_nano;
+        if !event.trace_id.is_empty() {
+            self.trace_id = hex(&event.trace_id);
+        }
+        note_place(&mut self.workloads, event.resource.as_ref().map(|resource| resource.workload.as_str()));
+        note_place(&mut self.scopes, event.scope.as_ref().map(|scope| scope.name.as_str()));
+    }
+}
+
+fn note_place(places: &mut Vec<Box<str>>, place: Option<&str>) {
+    let place = crate::refusal::evidence::start(place.unwrap_or_default(), LONGEST_PLACE);
+    if !place.is_empty() && places.len() < MOST_PLACES && !places.iter().any(|known| **known == *place) {
+        places.push(place.into());
+    }
+}
+
+fn unknown_value(event: &RefusalEvent) -> Option<(ValueKind, &str)> {
+    match Kind::of_event(event)? {
+        Kind::StopReasonUnknown => {
+            Some((ValueKind::StopReason, event.stop_reason.as_ref()?.value.as_deref()?))
+        }
+        Kind::CategoryUnknown => {
+            let refused = event.refusal.as_ref().map(|refusal| &refusal.vendor_category);
+            let recovered = event.recovery.as_ref().map(|recovery| &recovery.vendor_category);
+            Some((ValueKind::Category, refused.or(recovered)?.as_deref()?))
+        }
+        Kind::Refused | Kind::StopReasonMissing => None,
+    }
+}
+
+impl Lesson {
+    /// One line of YAML that would be right if the word were an ordinary refusal of no particular kind.
+    fn line(&self, kind: ValueKind, value: &str) -> String {
+        let (vendor, value) = (yaml(&self.vendor), yaml(value));
+        let field = self.stop_field;
+        let lesson = match kind {
+            ValueKind::StopReason => format!("{{stop: {{{field}: {{{value}: refusal}}}}}}"),
+            ValueKind::Category => format!("{{categories: {{{value}: other}}}}"),
+        };
+        format!("processors: {{refusal: {{vocabulary: {{{vendor}: {lesson}}}}}}}")
+    }
+}
+
+fn tell(event: &RefusalEvent, kind: ValueKind, value: &str, entry: &Entry) {
+    let what = match kind {
+        ValueKind::StopReason => "a stop reason that nobody knows; say what it means",
+        ValueKind::Category => "a refusal category that nobody knows; say what it means",
+    };
+    let of = |places: &[Box<str>]| places.first().map(|place| place.to_string()).unwrap_or_default();
+    tracing::warn!(
+        value,
+        provider = event.provider,
+        workload = of(&entry.workloads),
+        scope = of(&entry.scopes),
+        trace_id = entry.trace_id,
+        "{what}: {}",
+        entry.teach
+    );
+}
+
+/// A word as a key in YAML's flow style: as it is where that is plain, else as JSON, which YAML reads.
+fn yaml(word: &str) -> String {
+    let is_plain = word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
+        && !matches!(
+            word.to_ascii_lowercase().as_str(),
+            "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
+        );
+    if is_plain { word.to_owned() } else { serde_json::to_string(word).unwrap_or_default() }
+}
+
+fn rfc3339(nanos: u64) -> String {
+    let time = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_nanos(nanos));
+    humantime::format_rfc3339_millis(time.unwrap_or(std::time::UNIX_EPOCH)).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::v1 as proto;
+    use crate::refusal::event::Numbered;
+
+    fn unknown(value: &str, workload: &str) -> RefusalEvent {
+        RefusalEvent {
+            kind: Kind::StopReasonUnknown.number(),
+            observed_time_unix_nano: 1_700_000_000_000_000_000,
+            trace_id: vec![0xab; 16],
+            resource: Some(proto::Resource { workload: workload.to_owned(), ..Default::default() }),
+            scope: Some(proto::Scope { name: "my.llm.client".to_owned(), ..Default::default() }),
+            provider: "anthropic".to_owned(),
+            stop_reason: Some(proto::StopReason { class: 9, value: Some(value.to_owned()) }),
+            ..RefusalEvent::default()
+        }
+    }
+
+    fn lesson() -> Lesson {
+        Lesson { vendor: "anthropic".into(), stop_field: "stop_reason" }
+    }
+
+    #[test]
+    fn a_value_is_one_entry_with_all_who_met_it() {
+        let ledger = Ledger::new(10);
+        for workload in ["checkout", "search", "checkout"] {
+            ledger.note(&unknown("halt", workload), Some(&lesson()));
+        }
+        let [entry] = ledger.list().try_into().unwrap();
+        assert_eq!((entry.value.as_str(), entry.count), ("halt", 3));
+        assert_eq!(entry.workloads, ["checkout", "search"]);
+        assert_eq!(entry.scopes, ["my.llm.client"]);
+        assert_eq!(entry.trace_id, "ab".repeat(16));
+        assert_eq!(entry.first_seen, "2023-11-14T22:13:20.000Z");
+        assert_eq!(
+            entry.teach,
+            "processors: {refusal: {vocabulary: {anthropic: {stop: {stop_reason: {halt: refusal}}}}}}"
+        );
+    }
+
+    #[test]
+    fn hostile_values_fill_it_and_no_more() {
+        let ledger = Ledger::new(100);
+        for number in 0..10_000 {
+            let (value, workload) = (format!("value {number}"), "w".repeat(number));
+            ledger.note(&unknown(&value, &workload), Some(&lesson()));
+        }
+        assert_eq!((ledger.len(), ledger.overflow()), (100, 9_900));
+        let longest = ledger.list().iter().flat_map(|entry| &entry.workloads).map(String::len).max();
+        assert_eq!(longest, Some(LONGEST_PLACE));
+    }
+
+    #[test]
+    fn words_that_yaml_would_read_otherwise_stand_in_quotes() {
+        for (word, written) in [
+            ("policy_hold", "policy_hold"),
+            ("no", "\"no\""),
+            ("4", "\"4\""),
+            ("a: b, {c}\n\"d\"", r#""a: b, {c}\n\"d\"""#),
+            ("", "\"\""),
+        ] {
+            assert_eq!(yaml(word), written);
+        }
+    }
+}
