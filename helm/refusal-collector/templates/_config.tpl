@@ -71,6 +71,7 @@ applications and Envoy send to), metrics, health or api; `local` says that no ot
 {{- $metrics := default dict (default dict (default dict $config.service).telemetry).metrics -}}
 {{- if ne (default "normal" $metrics.level) "none" -}}
   {{- range $index, $reader := (hasKey $metrics "readers" | ternary (default list $metrics.readers) (list dict)) -}}
+    {{- if and (hasKey (default dict $reader) "periodic") (not (hasKey $reader "pull")) }}{{ continue }}{{ end -}}
     {{- $prometheus := default dict (dig "pull" "exporter" "prometheus" dict (default dict $reader)) -}}
     {{- $endpoint := printf "%s:%v" (default "localhost" $prometheus.host) (default 8888 $prometheus.port) -}}
     {{- $where := printf "config.service.telemetry.metrics.readers[%d]" $index -}}
@@ -94,25 +95,39 @@ applications and Envoy send to), metrics, health or api; `local` says that no ot
 {{- toJson (dict "listeners" $listeners) -}}
 {{- end -}}
 
-{{/* The ports to which exporters send, as JSON: {"ports": [4317]}. */}}
+{{/* The ports to which data and the program's own telemetry are sent, as JSON: {"ports": [4317]}. */}}
 {{- define "refusal-collector.exporterPorts" -}}
 {{- $config := include "refusal-collector.config" . | fromYaml -}}
-{{- $ports := list -}}
+{{- $targets := list -}}
 {{- range $id, $exporter := $config.exporters -}}
   {{- range $key := list "endpoint" "traces_endpoint" "logs_endpoint" "metrics_endpoint" -}}
-    {{- $endpoint := default "" (get (default dict $exporter) $key) -}}
-    {{- if $endpoint -}}
-      {{- $authority := regexReplaceAll "^[a-z]+://" $endpoint "" | splitList "/" | first -}}
-      {{- if regexMatch "(^|[^:]):[0-9]+$" $authority -}}
-        {{- $ports = append $ports (regexFind "[0-9]+$" $authority | int) -}}
-      {{- else if hasPrefix "https://" $endpoint -}}
-        {{- $ports = append $ports 443 -}}
-      {{- else if hasPrefix "http://" $endpoint -}}
-        {{- $ports = append $ports 80 -}}
-      {{- else if not $.Values.networkPolicy.extraEgress -}}
-        {{- fail (printf "networkPolicy: the port of config.exporters.%s.%s, %q, is not known here; write its number, or allow it by networkPolicy.extraEgress" $id $key $endpoint) -}}
-      {{- end -}}
-    {{- end -}}
+    {{- $endpoint := get (default dict $exporter) $key -}}
+    {{- $targets = append $targets (dict "endpoint" $endpoint "where" (printf "exporters.%s.%s" $id $key)) -}}
+  {{- end -}}
+{{- end -}}
+{{- $telemetry := default dict (default dict $config.service).telemetry -}}
+{{- range $index, $reader := (default dict $telemetry.metrics).readers -}}
+  {{- $endpoint := dig "periodic" "exporter" "otlp" "endpoint" "" (default dict $reader) -}}
+  {{- $targets = append $targets (dict "endpoint" $endpoint "where" (printf "service.telemetry.metrics.readers[%d].periodic.exporter.otlp.endpoint" $index)) -}}
+{{- end -}}
+{{- range $signal := list "logs" "traces" -}}
+  {{- range $index, $processor := (default dict (get $telemetry $signal)).processors -}}
+    {{- $endpoint := dig "batch" "exporter" "otlp" "endpoint" "" (default dict $processor) -}}
+    {{- $targets = append $targets (dict "endpoint" $endpoint "where" (printf "service.telemetry.%s.processors[%d].batch.exporter.otlp.endpoint" $signal $index)) -}}
+  {{- end -}}
+{{- end -}}
+{{- $ports := list -}}
+{{- range $targets -}}
+  {{- $endpoint := default "" .endpoint -}}
+  {{- $authority := regexReplaceAll "^[a-z]+://" $endpoint "" | splitList "/" | first -}}
+  {{- if regexMatch "(^|[^:]):[0-9]+$" $authority -}}
+    {{- $ports = append $ports (regexFind "[0-9]+$" $authority | int) -}}
+  {{- else if hasPrefix "https://" $endpoint -}}
+    {{- $ports = append $ports 443 -}}
+  {{- else if hasPrefix "http://" $endpoint -}}
+    {{- $ports = append $ports 80 -}}
+  {{- else if and $endpoint (not $.Values.networkPolicy.extraEgress) -}}
+    {{- fail (printf "networkPolicy: the port of config.%s, %q, is not known here; write its number, or allow it by networkPolicy.extraEgress" .where $endpoint) -}}
   {{- end -}}
 {{- end -}}
 {{- toJson (dict "ports" (uniq $ports)) -}}
