@@ -253,6 +253,18 @@ async fn what_no_span_joins_in_time_is_counted_once_and_told_as_a_log_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_reason_that_no_span_joins_stands_in_the_ledger_and_is_told_once() {
+    let tapped = Tapped::start("wait: 200ms", "").await;
+    tapped.copy(&anthropic(&COMPLETE.replace("end_turn", "quantum_flux_halt"))).await;
+    tapped.wait_until("it is told", |tapped| tapped.logs().len() == 1).await;
+    assert_eq!(tapped.sum("refusal_collector_unknown_values", &[]), 1);
+    let unknown = ["event_name=\"llm.response.stop_reason_unknown\""];
+    assert_eq!(tapped.sum("refusal_collector_events_total", &unknown), 1);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(tapped.logs().len(), 1, "by the tap, and not again as an event");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_span_that_came_first_is_counted_and_the_record_is_only_told() {
     let tapped = Tapped::start("wait: 300ms", "").await;
     tapped.send("some.library", vec![llm_span(7, 70, 0, "msg_01TapSampleRefusal01", "refusal")]).await;

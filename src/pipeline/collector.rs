@@ -163,7 +163,7 @@ impl Collector {
                 Receiver::ExtProc(ext_proc) => {
                     let (Some(tap), Some(judge)) = (taps.get(id).cloned(), judge) else { continue };
                     let budget = budget.clone();
-                    let outlet = Outlet::new(ext_proc, tap, judge.clone(), responses, intake, budget);
+                    let outlet = Outlet::new(ext_proc, tap, judge.clone(), responses, events, intake, budget);
                     outlets.push(outlet.clone());
                     let observer = move |exchange| outlet.observe(exchange);
                     let vocabulary = judge.vocabulary();

@@ -6,7 +6,9 @@ use crate::config::model::{ExtProcReceiver, Unmatched};
 use crate::payload::{Budget, Consume, Message, Payload};
 use crate::processor::refusal::Refusal;
 use crate::processor::workload::parse_resource_attributes;
+use crate::refusal::event::Kinds;
 use crate::tap::{Exchange, Form, Record, Tap, Waiting};
+use crate::telemetry::events::Events;
 use crate::telemetry::own::TapDrop;
 use crate::telemetry::responses::Responses;
 use crate::telemetry::spans::Caller;
@@ -28,6 +30,7 @@ struct Shared {
     tap: Arc<Tap>,
     judge: Arc<Refusal>,
     responses: Arc<Responses>,
+    events: Arc<Events>,
     intake: Intake,
     budget: Budget,
     form: Option<Form>,
@@ -43,12 +46,13 @@ const TICK: Duration = Duration::from_millis(200);
 const BATCH: usize = 512;
 
 impl Outlet {
-    /// Judges by `judge` and counts in `responses`; what no span has joined goes on through `intake`, covered by `budget`.
+    /// Judges by `judge`, counts in `responses` and tells `events`; what no span has joined goes on through `intake`, covered by `budget`.
     pub(super) fn new(
         config: &ExtProcReceiver,
         tap: Arc<Tap>,
         judge: Arc<Refusal>,
         responses: Arc<Responses>,
+        events: Arc<Events>,
         intake: Intake,
         budget: Budget,
     ) -> Self {
@@ -60,7 +64,8 @@ impl Outlet {
         let own_resource = std::env::var("OTEL_RESOURCE_ATTRIBUTES").ok();
         let own_resource = own_resource.as_deref().map(parse_resource_attributes).unwrap_or_default();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let shared = Shared { tap, judge, responses, intake, budget, form, own_resource, stop, tasks };
+        let shared =
+            Shared { tap, judge, responses, events, intake, budget, form, own_resource, stop, tasks };
         Outlet { shared: Arc::new(shared) }
     }
 
@@ -121,8 +126,11 @@ impl Shared {
         let mut record = waiting.record.clone();
         self.judge.decide(&mut record);
         let mut tally = self.responses.tally();
-        tally.add(&record.observation());
-        self.responses.commit(tally);
+        match self.judge.event_of(&record, self.events.wanted().kinds(Kinds::NONE)) {
+            Some(event) => tally.add_with_event(&record.observation(), event),
+            None => tally.add(&record.observation()),
+        }
+        self.events.publish(self.responses.commit(tally));
         self.tap.metrics().unmatched();
         Some(record)
     }

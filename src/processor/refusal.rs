@@ -110,6 +110,14 @@ impl Refusal {
         verdict.refusal = refusal.map(|refusal| decide_again(refusal, policy, (provider, model, workload)));
     }
 
+    /// The event of a record that no span has joined, if it is one of these kinds. The tap exports it in its own way.
+    pub fn event_of(&self, record: &Record, wanted: Kinds) -> Option<Pending> {
+        let kind = Kind::of(&record.verdict).filter(|kind| wanted.has(*kind))?;
+        let lesson = |provider| lesson(&self.rulebook.load().vocabulary, provider);
+        let lesson = Kinds::UNKNOWN.has(kind).then(|| lesson(&record.provider));
+        Some(Pending { event: record.event(kind), is_exported: false, lesson })
+    }
+
     /// From the next request on, `rulebook` counts.
     pub fn exchange(&self, rulebook: Rulebook) {
         self.rulebook.store(Arc::new(rulebook));
@@ -314,18 +322,9 @@ impl<'m> Judging<'m, '_> {
                 item: &item.range,
             },
         )?;
-        let lesson = Kinds::UNKNOWN.has(kind).then(|| self.lesson(provider));
+        let lesson = Kinds::UNKNOWN.has(kind).then(|| lesson(self.vocabulary, provider));
         self.tally.add_with_event(&observation, Pending { event, is_exported: exported.has(kind), lesson });
         Ok(())
-    }
-
-    /// Where the vocabulary would have to learn a word of this provider.
-    fn lesson(&self, provider: &str) -> Lesson {
-        let vendor = self.vocabulary.vendor_called(provider);
-        Lesson {
-            vendor: vendor.map_or(ANYBODY, |vendor| self.vocabulary.vendor_name(vendor)).into(),
-            stop_field: self.vocabulary.usual_stop_field(vendor),
-        }
     }
 
     /// The field of an item that holds its attributes: `Span.attributes`, `LogRecord.attributes`.
@@ -334,6 +333,15 @@ impl<'m> Judging<'m, '_> {
             Signal::Traces => 9,
             Signal::Logs | Signal::Metrics => 6,
         }
+    }
+}
+
+/// Where the vocabulary would have to learn a word of this provider.
+fn lesson(vocabulary: &Vocabulary, provider: &str) -> Lesson {
+    let vendor = vocabulary.vendor_called(provider);
+    Lesson {
+        vendor: vendor.map_or(ANYBODY, |vendor| vocabulary.vendor_name(vendor)).into(),
+        stop_field: vocabulary.usual_stop_field(vendor),
     }
 }
 

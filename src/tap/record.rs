@@ -1,12 +1,14 @@
 //! One call, as it was seen on the wire, and what became of it.
 
+use crate::proto::v1 as proto;
 use crate::refusal::answer::Answer;
+use crate::refusal::event::{Kind, RefusalEvent};
 use crate::refusal::judge::{Call, judge_answer};
 use crate::refusal::policy::Policy;
 use crate::refusal::verdict::{Category, Class, Verdict};
 use crate::refusal::vocabulary::Vocabulary;
 use crate::telemetry::{Identity, Observation, RefusalLabels};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What was seen of one call. Nothing of what anybody said is in it.
 #[derive(Debug)]
@@ -174,6 +176,25 @@ impl Record {
             Some((_, Category::Missing | Category::Unspecified)) => false,
             Some((ours, theirs)) => ours != theirs,
             None => verdict.class != Class::Missing && verdict.class != self.verdict.class,
+        }
+    }
+
+    /// What is told of the call where no span tells of it.
+    pub fn event(&self, kind: Kind) -> RefusalEvent {
+        let ended = self.times.ended.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let workload = self.workload.to_string();
+        RefusalEvent {
+            time_unix_nano: u64::try_from(ended.as_nanos()).unwrap_or_default(),
+            trace_id: self.parent.map_or_else(Vec::new, |parent| parent.trace_id.to_vec()),
+            span_id: self.parent.map_or_else(Vec::new, |parent| parent.span_id.to_vec()),
+            resource: Some(proto::Resource { workload, ..proto::Resource::default() }),
+            scope: Some(proto::Scope { name: SOURCE.to_owned(), ..proto::Scope::default() }),
+            provider: self.provider.to_string(),
+            model: self.model.to_string(),
+            response_id: self.response_id.to_string(),
+            input_tokens: self.input_tokens,
+            output_tokens: self.output_tokens,
+            ..RefusalEvent::saying(kind, &self.verdict)
         }
     }
 

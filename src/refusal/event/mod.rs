@@ -56,9 +56,7 @@ impl RefusalEvent {
         let identity = evidence.identity();
         let (input_tokens, output_tokens) = judged.tokens;
         Ok(RefusalEvent {
-            kind: kind.number(),
             time_unix_nano: time(judged)?,
-            observed_time_unix_nano: 0,
             trace_id: id::<16>(identity.trace_id),
             span_id: id::<8>(identity.span_id),
             resource: Some(resource(judged)?),
@@ -66,15 +64,24 @@ impl RefusalEvent {
             provider: bounded(judged.provider),
             model: bounded(evidence.model()),
             response_id: bounded(judged.response_id),
+            input_tokens,
+            output_tokens,
+            ..RefusalEvent::saying(kind, verdict)
+        })
+    }
+
+    /// An event that says how a response ended, and nothing of which response it was.
+    pub fn saying(kind: Kind, verdict: &Verdict<'_>) -> Self {
+        RefusalEvent {
+            kind: kind.number(),
             stop_reason: Some(proto::StopReason {
                 class: verdict.class.number(),
                 value: verdict.value.as_deref().map(bounded),
             }),
             refusal: verdict.refusal.as_ref().map(refusal),
             recovery: verdict.recovered.as_ref().map(recovery),
-            input_tokens,
-            output_tokens,
-        })
+            ..RefusalEvent::default()
+        }
     }
 }
 
