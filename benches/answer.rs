@@ -1,10 +1,13 @@
-//! What reading a vendor answer costs: as JSON, as a stream of events, and a long text in it, which is only passed over.
+//! What reading a vendor answer costs: as JSON, as a stream of events, compressed, and a long text in it, which is only
+//! passed over.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use refusal_collector::refusal::answer::coding::{Bounds, Coding, Decoder};
 use refusal_collector::refusal::answer::{Answer, Extractor, Reader};
 use std::hint::black_box;
+use std::io::Write;
 
 /// An answer with so many bytes of text, as prose is escaped: a quote or a new line every hundred bytes.
 fn message(text: usize) -> String {
@@ -28,6 +31,35 @@ fn chunks(bytes: usize) -> String {
     stream.push_str(&chunk("{}", "\"stop\""));
     stream.push_str("data: [DONE]\n\n");
     stream
+}
+
+/// A stream of events, compressed and flushed after each.
+fn flushed(coding: Coding, stream: &str) -> Vec<u8> {
+    let mut coded = Vec::new();
+    let events = stream.split_inclusive("\n\n");
+    match coding {
+        Coding::Gzip | Coding::Deflate => {
+            let mut encoder = flate2::write::GzEncoder::new(&mut coded, flate2::Compression::default());
+            events.for_each(|event| {
+                encoder.write_all(event.as_bytes()).and_then(|()| encoder.flush()).unwrap()
+            });
+            encoder.finish().unwrap();
+        }
+        Coding::Brotli => {
+            let mut encoder = brotli::CompressorWriter::new(&mut coded, 4096, 5, 22);
+            events.for_each(|event| {
+                encoder.write_all(event.as_bytes()).and_then(|()| encoder.flush()).unwrap()
+            });
+        }
+        Coding::Zstd => {
+            let mut encoder = zstd::Encoder::new(&mut coded, 3).unwrap();
+            events.for_each(|event| {
+                encoder.write_all(event.as_bytes()).and_then(|()| encoder.flush()).unwrap()
+            });
+            encoder.finish().unwrap();
+        }
+    }
+    coded
 }
 
 fn answers(c: &mut Criterion) {
@@ -54,6 +86,22 @@ fn answers(c: &mut Criterion) {
             reader.finish()
         });
     });
+
+    // The same as servers compress it, each event flushed: what a tap undoes.
+    for coding in [Coding::Gzip, Coding::Brotli, Coding::Zstd] {
+        let coded = flushed(coding, &stream);
+        group.throughput(Throughput::Bytes(stream.len() as u64));
+        group.bench_function(format!("sse/16KiB as {}", coding.token()), |b| {
+            b.iter(|| {
+                let mut reader = Reader::new();
+                let mut decoder = Decoder::new(coding, Bounds::default());
+                black_box(&coded).chunks(256).for_each(|chunk| {
+                    decoder.feed(chunk, |_| true, |text| reader.feed(text)).unwrap();
+                });
+                assert!(!reader.finish().stops.is_empty());
+            });
+        });
+    }
 
     // Content without anything to escape: the search for its end.
     let plain = format!("{{\"output\":[{{\"text\":\"{}\"}}]}}", "x".repeat(1 << 20));

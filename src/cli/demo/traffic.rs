@@ -136,28 +136,48 @@ impl Attribute {
     }
 }
 
-fn pick<'a>(calls: &'a [Call], random: &mut Random) -> Option<&'a Call> {
-    let total: u32 = calls.iter().map(|call| call.weight).sum();
+/// Something that is picked more often the more it weighs.
+pub trait Weighted {
+    /// How much.
+    fn weight(&self) -> u32;
+}
+
+impl Weighted for Call {
+    fn weight(&self) -> u32 {
+        self.weight
+    }
+}
+
+/// Picks one of several.
+pub fn pick<'a, T: Weighted>(all: &'a [T], random: &mut Random) -> Option<&'a T> {
+    let total: u32 = all.iter().map(T::weight).sum();
     let mut at = random.below(u64::from(total.max(1)));
-    calls.iter().find(|call| {
-        let found = at < u64::from(call.weight);
-        at = at.saturating_sub(u64::from(call.weight));
+    all.iter().find(|one| {
+        let found = at < u64::from(one.weight());
+        at = at.saturating_sub(u64::from(one.weight()));
         found
     })
 }
 
 /// A small generator (xorshift64*): the demo needs variety, not chance.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    /// Begins at `seed`, which is not zero.
+    pub fn new(seed: u64) -> Self {
+        Random(seed)
+    }
+
+    /// Any number.
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
         (self.next() >> 24).checked_rem(bound).unwrap_or_default()
     }
 }
