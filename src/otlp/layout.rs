@@ -18,9 +18,6 @@ pub(super) const ITEMS: u32 = 2;
 /// Of both kinds of group: the resource or scope.
 pub(super) const ENVELOPE: u32 = 1;
 
-/// Of both kinds of group: the schema URL.
-pub(super) const SCHEMA_URL: u32 = 3;
-
 /// Whether a `Metric` has its data in this field: a gauge, sum, histogram, exponential histogram or summary. They are
 /// a oneof.
 pub(super) fn is_metric_data(number: u32) -> bool {

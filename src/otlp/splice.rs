@@ -2,14 +2,15 @@
 //!
 //! One walk finds the items and asks a visitor about each. Only the length prefixes above an item that grew are
 //! rewritten, in the shortest form; unknown fields, odd orders, padded varints elsewhere and the content of all items
-//! stay. When something changed, message and changes are copied once into a buffer of the right size.
+//! stay. From the first item on that grows, the walk copies what it passes into the new request.
 
 use crate::otlp::Signal;
 use crate::otlp::frame::FrameBuffer;
-use crate::otlp::layout::{BY_RESOURCE, BY_SCOPE, DATA_POINTS, ITEMS, is_metric_data};
+use crate::otlp::layout::{BY_RESOURCE, BY_SCOPE, DATA_POINTS, ENVELOPE, ITEMS, is_metric_data};
 use crate::otlp::visit::{Envelope, Visit};
-use crate::otlp::wire::{Fields, Malformed, Value, put_varint, varint_len};
+use crate::otlp::wire::{Field, Fields, Malformed, Value, put_varint, varint, varint_len};
 use crate::payload::Message;
+use smallvec::SmallVec;
 use std::ops::Range;
 
 /// What [`splice`] found and made.
@@ -30,22 +31,47 @@ pub fn splice<'m, V: Visit<'m>>(
     message: &'m [u8],
     visitor: &mut V,
 ) -> Result<Outcome, Malformed> {
+    Ok(walk(signal, message, visitor, Order::Any)?.0)
+}
+
+/// The same for a request in which scopes stand before their items, as they do in what every known sender writes. `None`
+/// when one does not: then what the visitor was shown is wrong.
+///
+/// That saves a pass over the heads of all items, which in a request of megabytes is a cache miss for each: 20 ns of
+/// the 160 that went into a span of 460 bytes.
+pub fn splice_in_order<'m, V: Visit<'m>>(
+    signal: Signal,
+    message: &'m [u8],
+    visitor: &mut V,
+) -> Result<Option<Outcome>, Malformed> {
+    let (outcome, is_in_order) = walk(signal, message, visitor, Order::ScopeFirst)?;
+    Ok(is_in_order.then_some(outcome))
+}
+
+/// What came of it, and whether the request has that order.
+fn walk<'m, V: Visit<'m>>(
+    signal: Signal,
+    message: &'m [u8],
+    visitor: &mut V,
+    order: Order,
+) -> Result<(Outcome, bool), Malformed> {
     match signal {
         Signal::Traces | Signal::Logs => {}
-        Signal::Metrics => return Ok(Outcome { items: count(signal, message)?, rewritten: None }),
+        Signal::Metrics => return Ok((Outcome { items: count(signal, message)?, rewritten: None }, true)),
     }
     let mut walk = Walk {
         message,
         visitor,
+        order,
+        is_in_order: true,
         resource: Envelope::default(),
         scope: Envelope::default(),
         items: 0,
-        edits: Vec::new(),
         appended: Vec::new(),
+        rewrite: Rewrite::new(message),
     };
-    let growth = walk.request()?;
-    let rewritten = (!walk.edits.is_empty()).then(|| rewrite(message, &walk.edits, &walk.appended, growth));
-    Ok(Outcome { items: walk.items, rewritten })
+    walk.request()?;
+    Ok((Outcome { items: walk.items, rewritten: walk.rewrite.finish() }, walk.is_in_order))
 }
 
 /// How many items a request holds, for requests that nobody looks into. The framing is checked down to the items, not
@@ -62,113 +88,192 @@ pub fn count(signal: Signal, message: &[u8]) -> Result<usize, Malformed> {
     })
 }
 
-/// A change at one place of the message; a list of them is in the order of places.
-#[derive(Clone, Copy, Debug)]
-enum Edit {
-    /// The length prefix of `width` bytes at `at` becomes `value`.
-    Length { at: usize, width: u8, value: usize },
-    /// The next `len` of the appended bytes go in at `at`.
-    Append { at: usize, len: usize },
+/// Where scopes may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// Before or behind their items.
+    Any,
+    /// Before their items.
+    ScopeFirst,
 }
 
 struct Walk<'m, 'v, V> {
     message: &'m [u8],
     visitor: &'v mut V,
+    order: Order,
+    is_in_order: bool,
     resource: Envelope<'m>,
     scope: Envelope<'m>,
     items: usize,
-    edits: Vec<Edit>,
+    /// What the visitor says of one item.
     appended: Vec<u8>,
+    rewrite: Rewrite<'m>,
 }
 
-/// By how many bytes a stretch of the message grows. It can shrink when a padded length prefix is rewritten.
-type Growth = isize;
-
 impl<'m, V: Visit<'m>> Walk<'m, '_, V> {
-    fn request(&mut self) -> Result<Growth, Malformed> {
-        self.each(0..self.message.len(), BY_RESOURCE, Self::group_by_resource)
+    fn request(&mut self) -> Result<(), Malformed> {
+        self.each_group(0..self.message.len(), BY_RESOURCE, Self::group_by_resource)
     }
 
-    fn group_by_resource(&mut self, group: Range<usize>) -> Result<Growth, Malformed> {
-        self.resource.collect(self.message, group.clone())?;
+    fn group_by_resource(&mut self, group: Range<usize>) -> Result<(), Malformed> {
+        self.resource.collect(self.message, group.clone(), None)?;
         self.visitor.resource(&self.resource)?;
-        self.each(group, BY_SCOPE, Self::group_by_scope)
+        self.each_group(group, BY_SCOPE, Self::group_by_scope)
     }
 
-    fn group_by_scope(&mut self, group: Range<usize>) -> Result<Growth, Malformed> {
-        self.scope.collect(self.message, group.clone())?;
+    fn group_by_scope(&mut self, group: Range<usize>) -> Result<(), Malformed> {
+        let until = match self.order {
+            Order::Any => None,
+            Order::ScopeFirst => Some(ITEMS),
+        };
+        self.scope.collect(self.message, group.clone(), until)?;
         self.visitor.scope(&self.scope)?;
-        self.each(group, ITEMS, Self::item)
-    }
-
-    fn item(&mut self, item: Range<usize>) -> Result<Growth, Malformed> {
-        self.items += 1;
-        let before = self.appended.len();
-        self.visitor.item(self.message, item.clone(), &mut self.appended)?;
-        let len = self.appended.len().saturating_sub(before);
-        if len > 0 {
-            self.edits.push(Edit::Append { at: item.end, len });
+        let mut has_items = false;
+        let mut fields = Fields::new(self.message, group);
+        while let Some(field) = fields.next_field()? {
+            if field.number != ITEMS {
+                self.is_in_order &= field.number != ENVELOPE || !has_items || self.order == Order::Any;
+                continue;
+            }
+            has_items = true;
+            let item = Embedded::of(&field)?;
+            self.items += 1;
+            self.appended.clear();
+            self.visitor.item(self.message, item.content(), &mut self.appended)?;
+            if !self.appended.is_empty() {
+                self.rewrite.append(item, &self.appended);
+            }
         }
-        Ok(len.cast_signed())
+        Ok(())
     }
 
-    /// Goes into each field `number` of the message at `range`; rewrites its length when something in it changed.
-    #[inline(always)]
-    fn each(
+    /// Goes into each field `number` of the message at `range`.
+    fn each_group(
         &mut self,
         range: Range<usize>,
         number: u32,
-        inside: impl Fn(&mut Self, Range<usize>) -> Result<Growth, Malformed>,
-    ) -> Result<Growth, Malformed> {
-        let mut growth = 0;
+        inside: impl Fn(&mut Self, Range<usize>) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
         let mut fields = Fields::new(self.message, range);
         while let Some(field) = fields.next_field()? {
-            if field.number != number {
-                continue;
+            if field.number == number {
+                let group = Embedded::of(&field)?;
+                self.rewrite.enter(group);
+                inside(self, group.content())?;
+                self.rewrite.leave();
             }
-            let Value::Len { length_at: at, from, to } = field.value else {
-                return Err(Malformed::WireType(field.at));
-            };
-            // The length stands in front of what it counts, but is known only afterwards.
-            let prefix = self.edits.len();
-            self.edits.push(Edit::Length { at, width: (from - at) as u8, value: 0 });
-            let inner = inside(self, from..to)?;
-            if self.edits.len() == prefix + 1 {
-                self.edits.truncate(prefix);
-                continue;
-            }
-            let new = (to - from).wrapping_add_signed(inner);
-            if let Some(Edit::Length { value, .. }) = self.edits.get_mut(prefix) {
-                *value = new;
-            }
-            growth += inner + varint_len(new as u64).cast_signed() - (from - at).cast_signed();
         }
-        Ok(growth)
+        Ok(())
     }
 }
 
-/// The message with its edits, of which it grows by `growth`.
-fn rewrite(message: &[u8], edits: &[Edit], appended: &[u8], growth: Growth) -> Message {
-    let mut frame = FrameBuffer::new(message.len().wrapping_add_signed(growth));
-    let out = frame.message();
-    let (mut done, mut rest) = (0, appended);
-    for edit in edits {
-        match *edit {
-            Edit::Length { at, width, value } => {
-                out.extend_from_slice(message.get(done..at).unwrap_or_default());
-                put_varint(out, value as u64);
-                done = at + usize::from(width);
-            }
-            Edit::Append { at, len } => {
-                out.extend_from_slice(message.get(done..at).unwrap_or_default());
-                let (new, later) = rest.split_at_checked(len).unwrap_or_default();
-                out.extend_from_slice(new);
-                (done, rest) = (at, later);
-            }
+/// A message within the message: where its length prefix and its content stand.
+#[derive(Clone, Copy, Debug)]
+struct Embedded {
+    length_at: usize,
+    from: usize,
+    to: usize,
+}
+
+impl Embedded {
+    #[inline(always)]
+    fn of(field: &Field) -> Result<Self, Malformed> {
+        match field.value {
+            Value::Len { length_at, from, to } => Ok(Embedded { length_at, from, to }),
+            Value::Varint(_) | Value::Fixed64(_) | Value::Fixed32(_) => Err(Malformed::WireType(field.at)),
         }
     }
-    out.extend_from_slice(message.get(done..).unwrap_or_default());
-    frame.finish()
+
+    fn content(&self) -> Range<usize> {
+        self.from..self.to
+    }
+
+    fn len(&self) -> usize {
+        self.to.wrapping_sub(self.from)
+    }
+}
+
+/// The new request, written while the old one is walked over: what is copied has just been looked at and is still in
+/// the cache, which on requests of megabytes takes a third off the copy.
+struct Rewrite<'m> {
+    message: &'m [u8],
+    /// Up to where the message has been copied.
+    done: usize,
+    /// None until something is appended.
+    frame: Option<FrameBuffer>,
+    /// The groups around the walk, outermost first.
+    groups: SmallVec<[Group; 2]>,
+}
+
+/// A group around the walk.
+struct Group {
+    old: Embedded,
+    /// Where the new content starts in the frame, once something of it is written.
+    starts_at: Option<usize>,
+}
+
+impl Group {
+    /// How wide its new length prefix will most likely be; whole groups rarely grow into the next width.
+    fn likely_width(&self) -> usize {
+        varint_len(self.old.len() as u64)
+    }
+}
+
+impl<'m> Rewrite<'m> {
+    fn new(message: &'m [u8]) -> Self {
+        Rewrite { message, done: 0, frame: None, groups: SmallVec::new() }
+    }
+
+    fn enter(&mut self, group: Embedded) {
+        self.groups.push(Group { old: group, starts_at: None });
+    }
+
+    /// Everything up to the end of `item`, and then `new` as the last fields of it.
+    fn append(&mut self, item: Embedded, new: &[u8]) {
+        let message = self.message;
+        let frame = self.frame.get_or_insert_with(|| FrameBuffer::new(likely_len(message)));
+        let out = frame.message();
+        for group in self.groups.iter_mut().filter(|group| group.starts_at.is_none()) {
+            copy(message, &mut self.done, group.old.length_at, out);
+            put_varint(out, group.old.len() as u64);
+            self.done = group.old.from;
+            group.starts_at = Some(out.len());
+        }
+        copy(message, &mut self.done, item.length_at, out);
+        put_varint(out, item.len().wrapping_add(new.len()) as u64);
+        self.done = item.from;
+        copy(message, &mut self.done, item.to, out);
+        out.extend_from_slice(new);
+    }
+
+    /// The end of the innermost group, whose length is known now.
+    fn leave(&mut self) {
+        let Some(group) = self.groups.pop() else { return };
+        let (Some(start), Some(frame)) = (group.starts_at, &mut self.frame) else { return };
+        let out = frame.message();
+        copy(self.message, &mut self.done, group.old.to, out);
+        let len = out.len().saturating_sub(start);
+        // Moves what stands behind it if the width is another.
+        out.splice(start.saturating_sub(group.likely_width())..start, varint(len as u64));
+    }
+
+    fn finish(self) -> Option<Message> {
+        let mut frame = self.frame?;
+        frame.message().extend_from_slice(self.message.get(self.done..).unwrap_or_default());
+        Some(frame.finish())
+    }
+}
+
+/// Copies what has not been copied of `message` before `to`.
+fn copy(message: &[u8], done: &mut usize, to: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(message.get(*done..to).unwrap_or_default());
+    *done = to;
+}
+
+/// The room that is made for a rewritten `message`: verdicts add an eighth to usual spans, more are made room for when
+/// they come.
+fn likely_len(message: &[u8]) -> usize {
+    message.len().saturating_add(message.len() / 4)
 }
 
 /// Adds up what `inside` says of each field `number` of the message at `range`.

@@ -1,6 +1,6 @@
 //! What a walk over an export request tells on its way.
 
-use crate::otlp::layout::{ENVELOPE, SCHEMA_URL};
+use crate::otlp::layout::ENVELOPE;
 use crate::otlp::wire::{Field, Fields, Malformed};
 use smallvec::SmallVec;
 use std::ops::Range;
@@ -15,7 +15,7 @@ pub trait Visit<'m> {
     fn scope(&mut self, scope: &Envelope<'m>) -> Result<(), Malformed>;
 
     /// A span or log record stands at `item` of `message`. What is pushed to `appended`, whole fields in protobuf's
-    /// wire form, is appended to it; what stands in `appended` already belongs to earlier items and must stay.
+    /// wire form, is appended to it.
     fn item(
         &mut self,
         message: &'m [u8],
@@ -24,7 +24,7 @@ pub trait Visit<'m> {
     ) -> Result<(), Malformed>;
 }
 
-/// The resource or scope of a group, with the group's schema URL.
+/// The resource or scope of a group.
 ///
 /// It usually stands in one part. It has none when it is absent, and several when the sender repeated the field, which
 /// protobuf says to merge: read in order, their fields are the fields of the one message.
@@ -32,7 +32,6 @@ pub trait Visit<'m> {
 pub struct Envelope<'m> {
     message: &'m [u8],
     parts: SmallVec<[Range<usize>; 1]>,
-    schema_url: Range<usize>,
 }
 
 impl<'m> Envelope<'m> {
@@ -51,22 +50,23 @@ impl<'m> Envelope<'m> {
         EnvelopeFields { message: self.message, current: Fields::default(), rest: self.parts.iter() }
     }
 
-    /// `schema_url` of the group; empty when it has none.
-    pub fn schema_url(&self) -> &'m [u8] {
-        self.message.get(self.schema_url.clone()).unwrap_or_default()
-    }
-
-    /// Collects what belongs to the group that stands at `group`, skipping over what it groups.
-    pub(super) fn collect(&mut self, message: &'m [u8], group: Range<usize>) -> Result<(), Malformed> {
+    /// Collects the parts that stand in the group at `group`. With `until`, those behind the first field of that number
+    /// are not looked for.
+    pub(super) fn collect(
+        &mut self,
+        message: &'m [u8],
+        group: Range<usize>,
+        until: Option<u32>,
+    ) -> Result<(), Malformed> {
         self.message = message;
         self.parts.clear();
-        self.schema_url = 0..0;
         let mut fields = Fields::new(message, group);
         while let Some(field) = fields.next_field()? {
-            match field.number {
-                ENVELOPE => self.parts.push(field.content()?),
-                SCHEMA_URL => self.schema_url = field.content()?,
-                _ => {}
+            if Some(field.number) == until {
+                break;
+            }
+            if field.number == ENVELOPE {
+                self.parts.push(field.content()?);
             }
         }
         Ok(())

@@ -182,6 +182,12 @@ pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// The bytes of `value` as a varint.
+pub fn varint(value: u64) -> impl Iterator<Item = u8> {
+    let groups = std::iter::successors(Some(value), |rest| Some(rest >> 7).filter(|rest| *rest > 0));
+    groups.map(|rest| if rest < 0x80 { rest as u8 } else { rest as u8 | 0x80 })
+}
+
 /// How many bytes `value` takes as a varint.
 pub fn varint_len(value: u64) -> usize {
     (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
@@ -201,6 +207,7 @@ mod tests {
                 let mut bytes = vec![0x08];
                 put_varint(&mut bytes, value);
                 assert_eq!(bytes.len(), 1 + varint_len(value));
+                assert!(varint(value).eq(bytes[1..].iter().copied()));
                 let field = Fields::new(&bytes, 0..bytes.len()).next_field().unwrap().unwrap();
                 assert_eq!(field.value, Value::Varint(value));
             }

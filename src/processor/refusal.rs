@@ -3,7 +3,7 @@
 
 use crate::config::model::RefusalProcessor;
 use crate::otlp::Signal;
-use crate::otlp::splice::splice;
+use crate::otlp::splice::{splice, splice_in_order};
 use crate::otlp::visit::{Envelope, Visit};
 use crate::otlp::wire::Malformed;
 use crate::payload::Payload;
@@ -127,6 +127,7 @@ impl Refusal {
     pub fn process(&self, mut payload: Payload, tally: &mut Tally) -> Result<Processed, Malformed> {
         let message = payload.message.protobuf();
         let rulebook = self.rulebook.load();
+        let before = tally.clone();
         let mut judging = Judging {
             processor: self,
             vocabulary: &rulebook.vocabulary,
@@ -148,7 +149,14 @@ impl Refusal {
             },
             joined: Vec::new(),
         };
-        let outcome = splice(payload.signal, &message, &mut judging)?;
+        let outcome = match splice_in_order(payload.signal, &message, &mut judging)? {
+            Some(outcome) => outcome,
+            None => {
+                *judging.tally = before;
+                judging.joined.clear();
+                splice(payload.signal, &message, &mut judging)?
+            }
+        };
         let selftest = outcome.items > 0 && payload.signal != Signal::Metrics && !judging.others;
         payload.items = outcome.items;
         if let Some(rewritten) = outcome.rewritten {
@@ -370,4 +378,51 @@ fn identity<'i>(evidence: &Evidence<'i>, judgment: &'i Judgment<'_>) -> Identity
         identity.response_id = response_id;
     }
     identity
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::{Message, Permit};
+    use crate::telemetry::responses::Responses;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
+    use opentelemetry_proto::tonic::trace::v1::{ScopeSpans, Span};
+    use prost::Message as _;
+
+    #[test]
+    fn a_response_counts_once_and_for_its_scope_even_where_that_stands_behind_it() {
+        let config = RefusalProcessor::default();
+        let refusal = Refusal::new(&config, Rulebook::new(&config).unwrap(), None);
+        let responses = Responses::new(Default::default());
+        let counted = |by_scope: [ScopeSpans; 2]| {
+            let by_scope: Vec<u8> = by_scope.iter().flat_map(ScopeSpans::encode_to_vec).collect();
+            // A request of one group by resource of one group by scope.
+            let by_resource = [&[0x12, by_scope.len() as u8][..], &by_scope].concat();
+            let request = [&[0x0a, by_resource.len() as u8][..], &by_resource].concat();
+            let payload = Payload {
+                signal: Signal::Traces,
+                message: Message::Bare(request.into()),
+                arrived: None,
+                items: 0,
+                permit: Arc::new(Permit::default()),
+                caller: Default::default(),
+            };
+            let mut tally = responses.tally();
+            let judged = refusal.process(payload, &mut tally).unwrap();
+            assert!(judged.payload.message.as_slice().windows(7).any(|bytes| bytes == b"missing"));
+            format!("{tally:?}")
+        };
+        let operation = KeyValue {
+            key: "gen_ai.operation.name".to_owned(),
+            value: Some(AnyValue { value: Some(any_value::Value::StringValue("chat".to_owned())) }),
+            ..Default::default()
+        };
+        let span = Span { end_time_unix_nano: 1, attributes: vec![operation], ..Default::default() };
+        let spans = ScopeSpans { spans: vec![span], ..Default::default() };
+        let scope = InstrumentationScope { name: "openlit.otel".to_owned(), ..Default::default() };
+        let scope = ScopeSpans { scope: Some(scope), ..Default::default() };
+        let told = counted([scope.clone(), spans.clone()]);
+        assert!(told.contains("openlit.otel"), "{told}");
+        assert_eq!(counted([spans, scope]), told);
+    }
 }

@@ -14,7 +14,7 @@ use crate::telemetry::{Observation, RefusalLabels};
 use std::collections::HashMap;
 
 /// The responses of one request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Tally {
     hash: ahash::RandomState,
     most_sightings: usize,
@@ -32,7 +32,7 @@ pub struct Tally {
 }
 
 /// The labels that most responses of a request share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Source {
     /// Provider, model, workload and instrumentation in one piece.
     text: Box<str>,
@@ -44,7 +44,7 @@ pub(super) struct Source {
 }
 
 /// The responses that share all labels.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Group {
     pub(super) source: u32,
     pub(super) ending: Ending,

@@ -16,15 +16,10 @@ use refusal_collector::otlp::{Signal, any_value::MAX_DEPTH};
 /// What a perfect reader sees of each item, in order.
 pub fn sightings(signal: Signal, request: &[u8]) -> Vec<Sighting> {
     let mut all = Vec::new();
-    let mut see = |resource: &Option<Resource>,
-                   urls: [&String; 2],
-                   scope: &Option<InstrumentationScope>,
-                   body,
-                   attributes| {
+    let mut see = |resource: &Option<Resource>, scope: &Option<InstrumentationScope>, body, attributes| {
         all.push(Sighting {
             resource: key_values(resource.clone().unwrap_or_default().attributes, 0),
             scope: scope.clone().unwrap_or_default().name,
-            schema_urls: urls.map(String::clone),
             attributes: key_values(attributes, 0),
             body: any_value(body, 0),
         });
@@ -34,8 +29,7 @@ pub fn sightings(signal: Signal, request: &[u8]) -> Vec<Sighting> {
             for group in ExportTraceServiceRequest::decode(request).unwrap().resource_spans {
                 for scope in group.scope_spans {
                     for span in scope.spans {
-                        let urls = [&group.schema_url, &scope.schema_url];
-                        see(&group.resource, urls, &scope.scope, None, span.attributes);
+                        see(&group.resource, &scope.scope, None, span.attributes);
                     }
                 }
             }
@@ -44,8 +38,7 @@ pub fn sightings(signal: Signal, request: &[u8]) -> Vec<Sighting> {
             for group in ExportLogsServiceRequest::decode(request).unwrap().resource_logs {
                 for scope in group.scope_logs {
                     for record in scope.log_records {
-                        let urls = [&group.schema_url, &scope.schema_url];
-                        see(&group.resource, urls, &scope.scope, record.body, record.attributes);
+                        see(&group.resource, &scope.scope, record.body, record.attributes);
                     }
                 }
             }

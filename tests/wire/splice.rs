@@ -10,7 +10,7 @@ use opentelemetry_proto::tonic::common::v1::KeyValue;
 use proptest::prelude::*;
 use prost::Message as _;
 use refusal_collector::otlp::Signal;
-use refusal_collector::otlp::splice::{count, splice};
+use refusal_collector::otlp::splice::{count, splice, splice_in_order};
 use refusal_collector::payload::Message;
 
 pub fn entropy() -> impl Strategy<Value = Vec<u8>> {
@@ -33,6 +33,11 @@ proptest! {
         let mut witness = Witness::new(signal);
         let outcome = splice(signal, &request, &mut witness).unwrap();
 
+        let mut quick = Witness::new(signal);
+        if let Some(in_order) = splice_in_order(signal, &request, &mut quick).unwrap() {
+            prop_assert!(in_order == outcome);
+            prop_assert_eq!(format!("{:?}", quick.sightings), format!("{:?}", witness.sightings));
+        }
         prop_assert_eq!(outcome.items, reference::items(signal, &request));
         prop_assert_eq!(count(signal, &request), Ok(outcome.items));
         prop_assert_eq!(format!("{:?}", witness.sightings), format!("{expected:?}"));

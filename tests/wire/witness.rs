@@ -17,7 +17,6 @@ pub const MARK: &str = "mark";
 pub struct Sighting {
     pub resource: Vec<(String, Option<Value>)>,
     pub scope: String,
-    pub schema_urls: [String; 2],
     pub attributes: Vec<(String, Option<Value>)>,
     pub body: Option<Value>,
 }
@@ -46,7 +45,6 @@ impl Witness {
 impl<'m> Visit<'m> for Witness {
     fn resource(&mut self, resource: &Envelope<'m>) -> Result<(), Malformed> {
         self.now.resource.clear();
-        self.now.schema_urls[0] = text(resource.schema_url());
         let mut fields = resource.fields();
         while let Some(field) = fields.next_field()? {
             if field.number == 1 {
@@ -59,7 +57,6 @@ impl<'m> Visit<'m> for Witness {
 
     fn scope(&mut self, scope: &Envelope<'m>) -> Result<(), Malformed> {
         self.now.scope.clear();
-        self.now.schema_urls[1] = text(scope.schema_url());
         let mut fields = scope.fields();
         while let Some(field) = fields.next_field()? {
             if field.number == 1 {

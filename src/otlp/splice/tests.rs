@@ -13,7 +13,7 @@ struct Mark {
     scope: String,
 }
 
-/// The strings and messages in an envelope and its schema URL, separated by `|`.
+/// The strings and messages in an envelope, separated by `|`.
 fn contents(envelope: &Envelope<'_>) -> Result<String, Malformed> {
     let mut contents = String::new();
     let mut fields = envelope.fields();
@@ -23,7 +23,7 @@ fn contents(envelope: &Envelope<'_>) -> Result<String, Malformed> {
             contents += "|";
         }
     }
-    Ok(contents + &String::from_utf8_lossy(envelope.schema_url()))
+    Ok(contents)
 }
 
 impl<'m> Visit<'m> for Mark {
@@ -52,7 +52,11 @@ impl<'m> Visit<'m> for Mark {
 }
 
 fn marked(message: &[u8]) -> Outcome {
-    splice(Signal::Traces, message, &mut Mark::default()).unwrap()
+    let outcome = splice(Signal::Traces, message, &mut Mark::default()).unwrap();
+    if let Some(in_order) = splice_in_order(Signal::Traces, message, &mut Mark::default()).unwrap() {
+        assert_eq!(in_order, outcome);
+    }
+    outcome
 }
 
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
@@ -113,9 +117,11 @@ fn resource_and_scope_are_known_before_their_items_wherever_they_stand() {
     let by_scope = field(2, &[mark.clone(), scope(b"s1"), mark, scope(b"s2"), field(3, b"su")].concat());
     let resource = |key: &[u8]| field(1, &field(1, &field(1, key)));
     let by_resource = [resource(b"r1"), by_scope, field(3, b"ru"), resource(b"r2")].concat();
-    let rewritten = marked(&field(1, &by_resource)).rewritten.unwrap();
+    let message = field(1, &by_resource);
+    assert_eq!(splice_in_order(Signal::Traces, &message, &mut Mark::default()), Ok(None));
+    let rewritten = marked(&message).rewritten.unwrap();
     let request = ExportTraceServiceRequest::decode(rewritten.as_slice()).unwrap();
-    let value = any_value::Value::StringValue("\n\u{2}r1|\n\u{2}r2|ru s1|s2|su".to_owned());
+    let value = any_value::Value::StringValue("\n\u{2}r1|\n\u{2}r2| s1|s2|".to_owned());
     for span in &request.resource_spans[0].scope_spans[0].spans {
         assert_eq!(span.attributes[0].value, Some(AnyValue { value: Some(value.clone()) }));
     }
