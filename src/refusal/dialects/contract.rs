@@ -67,6 +67,11 @@ fn namespace(key: &[u8]) -> Namespace {
     }
 }
 
+/// How keys start that may be known by their form and mark an item.
+pub(super) fn namespaces() -> impl Iterator<Item = &'static str> {
+    ["gen_ai.", "llm."].into_iter().chain(VENDORS.iter().copied())
+}
+
 /// Under what names people put the fields of vendors' answers.
 const VENDORS: &[&str] = &[
     "ai.",

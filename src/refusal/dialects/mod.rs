@@ -231,6 +231,9 @@ pub(crate) const MARKS: Meanings = Meanings::of(&[
     Meaning::Recovered,
 ]);
 
+/// The same of log records, which may also be marked by the name of their event.
+pub(crate) const LOG_MARKS: Meanings = MARKS.and(Meanings::of(&[Meaning::EventName]));
+
 /// What one family of libraries writes.
 type Table = &'static [(&'static str, Meaning)];
 
@@ -266,9 +269,14 @@ pub(crate) struct Keys {
     /// By [`slot`], with the next free slot taken when one is occupied: 0 is free, else the place in `known`, from 1.
     slots: [u8; SLOTS],
     known: Vec<(&'static str, Meaning)>,
+    /// By how keys start, as [`start_slot`] has it: the lengths of those that may have one of the [`MARKS`], a bit for
+    /// each length modulo 64.
+    mark_lengths: [u64; STARTS],
 }
 
 const SLOTS: usize = 1024;
+
+const STARTS: usize = 512;
 
 impl Keys {
     /// The index, made when it is first asked for.
@@ -278,12 +286,18 @@ impl Keys {
     }
 
     fn index() -> Keys {
-        let mut keys = Keys { slots: [0; SLOTS], known: Vec::new() };
+        let mut keys = Keys { slots: [0; SLOTS], known: Vec::new(), mark_lengths: [0; STARTS] };
+        for namespace in contract::namespaces() {
+            keys.expect_mark(namespace, u64::MAX);
+        }
         for (key, meaning) in TABLES.iter().copied().flatten() {
             if keys.find(key.as_bytes()).is_some() {
                 continue;
             }
             keys.known.push((*key, *meaning));
+            if LOG_MARKS.has(*meaning) {
+                keys.expect_mark(key, 1 << (key.len() % 64));
+            }
             let mut at = slot(key.as_bytes());
             while keys.slots.get(at).is_some_and(|occupied| *occupied != 0) {
                 at = (at + 1) % SLOTS;
@@ -293,6 +307,22 @@ impl Keys {
             }
         }
         keys
+    }
+
+    fn expect_mark(&mut self, start: &str, lengths: u64) {
+        if let Some(known) = start_slot(start.as_bytes()).and_then(|slot| self.mark_lengths.get_mut(slot)) {
+            *known |= lengths;
+        }
+    }
+
+    /// Whether a key may have a meaning of [`LOG_MARKS`]; sometimes wrong when it says yes, never when it says no.
+    ///
+    /// This is asked of all attributes of all items that have nothing to do with LLMs, and takes a third of the time
+    /// that [`meaning`] takes.
+    #[inline(always)]
+    pub(crate) fn may_mark(&self, key: &[u8]) -> bool {
+        let lengths = start_slot(key).and_then(|slot| self.mark_lengths.get(slot));
+        lengths.is_some_and(|lengths| lengths >> (key.len() % 64) & 1 == 1)
     }
 
     #[inline]
@@ -320,9 +350,46 @@ fn slot(key: &[u8]) -> usize {
     (mixed >> 54) as usize
 }
 
+/// Where the first three letters of a key lead to. The factor was searched for: with it no usual key of other items meets
+/// one that marks.
+#[inline(always)]
+fn start_slot(key: &[u8]) -> Option<usize> {
+    let [a, b, c] = *key.first_chunk()?;
+    Some((u32::from_le_bytes([a, b, c, 0]).wrapping_mul(0x076c_e2ef) >> 23) as usize)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_key_that_marks_an_item_may_mark_it() {
+        let keys = Keys::get();
+        let marks = |meaning: Option<Meaning>| meaning.is_some_and(|meaning| LOG_MARKS.has(meaning));
+        let in_tables = TABLES.iter().copied().flatten().map(|(key, _)| (*key).to_owned());
+        let fields = ["stop_reason", "stop_details", "a.finish_reasons", "x.refusal.y", "0.content", "error"];
+        let by_form = contract::namespaces().flat_map(|space| fields.map(|field| format!("{space}{field}")));
+        let all: Vec<String> = in_tables.chain(by_form).collect();
+        assert!(all.iter().filter(|key| marks(meaning(keys, key.as_bytes()))).count() > 100);
+        for key in all {
+            assert!(keys.may_mark(key.as_bytes()) || !marks(meaning(keys, key.as_bytes())), "{key}");
+        }
+    }
+
+    #[test]
+    fn usual_keys_of_other_items_are_told_apart_at_a_glance() {
+        let usual = "http.request.method http.response.status_code http.route http.method http.url http.target \
+            http.status_code http.scheme url.full url.path url.scheme url.query server.address server.port \
+            client.address network.protocol.version network.peer.address net.peer.name net.host.port \
+            user_agent.original thread.id thread.name code.function.name error.type exception.type \
+            exception.message db.system db.system.name db.statement db.query.text db.operation.name db.namespace \
+            messaging.system messaging.destination.name messaging.operation rpc.system rpc.service rpc.method \
+            rpc.grpc.status_code peer.service session.id enduser.id k8s.pod.name faas.trigger graphql.document \
+            component otel.status_code span.kind internal.span.format sampler.type";
+        for key in usual.split_whitespace() {
+            assert!(!Keys::get().may_mark(key.as_bytes()), "{key}");
+        }
+    }
 
     #[test]
     fn every_key_of_every_family_is_found_and_no_family_contradicts_another() {

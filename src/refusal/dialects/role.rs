@@ -16,68 +16,55 @@ pub(crate) enum Role {
 /// What the words of `gen_ai.operation.name` and of libraries' own keys for the kind of an item mean. They do not
 /// contradict each other, so they are one list. Span kind (CLIENT, INTERNAL) tells nothing: half of the libraries use
 /// INTERNAL.
-pub(crate) fn role(word: &str) -> Role {
-    let word = word.trim_matches('"');
-    if let Some(operation) = word.strip_prefix("ai.") {
+pub(crate) fn role(word: &[u8]) -> Role {
+    let word = unquoted(word);
+    if let Some(operation) = word.strip_prefix(b"ai.") {
         return vercel(operation);
     }
-    if word.ends_with("Generator") {
+    if word.ends_with(b"Generator") {
         return Role::Leaf;
     }
-    let known = WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word));
-    known.map_or(Role::Unsure, |(_, role)| *role)
+    let mut lower = [0; LONGEST];
+    let Some(lower) = lower.get_mut(..word.len()) else { return Role::Unsure };
+    lower.copy_from_slice(word);
+    lower.make_ascii_lowercase();
+    in_lower_case(lower)
+}
+
+/// A word without the quotes around it, however many.
+fn unquoted(mut word: &[u8]) -> &[u8] {
+    while let [b'"', rest @ ..] | [rest @ .., b'"'] = word {
+        word = rest;
+    }
+    word
 }
 
 /// `ai.operationId`: the inner spans are calls, the outer ones are around them.
-fn vercel(operation: &str) -> Role {
+fn vercel(operation: &[u8]) -> Role {
     match operation {
-        _ if operation.ends_with(".doGenerate") || operation.ends_with(".doStream") => Role::Leaf,
-        _ if operation.starts_with("toolCall") || operation.starts_with("embed") => Role::Other,
+        _ if operation.ends_with(b".doGenerate") || operation.ends_with(b".doStream") => Role::Leaf,
+        _ if operation.starts_with(b"toolCall") || operation.starts_with(b"embed") => Role::Other,
         _ => Role::Wrapper,
     }
 }
 
-/// The usual ones first.
-const WORDS: &[(&str, Role)] = &[
-    ("chat", Role::Leaf),
-    ("LLM", Role::Leaf),
-    ("generate_content", Role::Leaf),
-    ("text_completion", Role::Leaf),
-    ("completion", Role::Leaf),
-    // eBPF instrumentation: the `type` or `object` of the vendor's answer.
-    ("message", Role::Leaf),
-    ("response", Role::Leaf),
-    ("error", Role::Leaf),
-    ("stream_generate_content", Role::Leaf),
-    ("invoke_model", Role::Leaf),
-    ("generation", Role::Leaf),
-    ("chat_model", Role::Leaf),
-    ("invoke_agent", Role::Wrapper),
-    ("agent", Role::Wrapper),
-    ("chain", Role::Wrapper),
-    ("workflow", Role::Wrapper),
-    ("task", Role::Wrapper),
-    ("invoke_workflow", Role::Wrapper),
-    ("agent_step", Role::Wrapper),
-    ("execute_event_loop_cycle", Role::Wrapper),
-    ("plan", Role::Wrapper),
-    ("framework", Role::Unsure),
-    ("execute_tool", Role::Other),
-    ("tool", Role::Other),
-    ("embeddings", Role::Other),
-    ("embedding", Role::Other),
-    ("retrieval", Role::Other),
-    ("retriever", Role::Other),
-    ("rerank", Role::Other),
-    ("reranker", Role::Other),
-    ("guardrail", Role::Other),
-    ("evaluator", Role::Other),
-    ("prompt", Role::Other),
-    ("parser", Role::Other),
-    ("memory", Role::Other),
-    ("create_agent", Role::Other),
-    ("vectordb", Role::Other),
-];
+/// The longest of the words below, in bytes.
+const LONGEST: usize = 24;
+
+fn in_lower_case(word: &[u8]) -> Role {
+    match word {
+        b"chat" | b"llm" | b"generate_content" | b"text_completion" | b"completion" => Role::Leaf,
+        b"stream_generate_content" | b"invoke_model" | b"generation" | b"chat_model" => Role::Leaf,
+        // eBPF instrumentation: the `type` or `object` of the vendor's answer.
+        b"message" | b"response" | b"error" => Role::Leaf,
+        b"invoke_agent" | b"agent" | b"chain" | b"workflow" | b"task" | b"invoke_workflow" => Role::Wrapper,
+        b"agent_step" | b"execute_event_loop_cycle" | b"plan" => Role::Wrapper,
+        b"execute_tool" | b"tool" | b"embeddings" | b"embedding" | b"retrieval" | b"retriever" => Role::Other,
+        b"rerank" | b"reranker" | b"guardrail" | b"evaluator" | b"prompt" | b"parser" => Role::Other,
+        b"memory" | b"create_agent" | b"vectordb" => Role::Other,
+        _ => Role::Unsure,
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -94,9 +81,13 @@ mod tests {
             ("OpenAIChatGenerator", Role::Leaf),
             ("AGENT", Role::Wrapper),
             ("EMBEDDING", Role::Other),
+            ("execute_event_loop_cycle", Role::Wrapper),
+            ("execute_event_loop_cycles", Role::Unsure),
+            ("framework", Role::Unsure),
+            ("", Role::Unsure),
             ("openai.responses.create", Role::Unsure),
         ] {
-            assert_eq!(role(word), expected, "{word}");
+            assert_eq!(role(word.as_bytes()), expected, "{word}");
         }
     }
 }

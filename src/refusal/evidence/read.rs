@@ -2,7 +2,7 @@
 
 use super::found::Found;
 use super::{Evidence, Ids, MODELS, Origin, PROVIDERS, Status, str};
-use crate::otlp::any_value::AnyValue;
+use crate::otlp::any_value::{AnyValue, KeyValue};
 use crate::otlp::wire::{Field, Fields, Malformed, Value};
 use crate::refusal::dialects::{self, AgentEvent, Keys, MARKS, Meaning, Meanings, Role, ScopeKind};
 use std::ops::Range;
@@ -14,6 +14,9 @@ pub fn read_span<'a>(
     origin: &Origin<'a>,
 ) -> Result<Option<Evidence<'a>>, Malformed> {
     let keys = Keys::get();
+    if !may_be_a_call(message, span.clone(), origin, keys)? {
+        return Ok(None);
+    }
     let mut found = Found::nothing_in(message);
     let mut ids = Ids::default();
     let mut name: &[u8] = b"";
@@ -59,6 +62,33 @@ pub fn read_span<'a>(
     }))
 }
 
+/// A first look at a span, which is enough for nearly all of other kinds: they are walked over in half the time that
+/// it takes to note what stands on them. On LLM spans it ends at the first attribute that marks them.
+fn may_be_a_call(
+    message: &[u8],
+    span: Range<usize>,
+    origin: &Origin<'_>,
+    keys: &Keys,
+) -> Result<bool, Malformed> {
+    let mut name: &[u8] = b"";
+    let mut fields = Fields::new(message, span);
+    while let Some(field) = fields.next_field()? {
+        // Most are attributes: asked for first, they need no jump table.
+        if field.number == SPAN_ATTRIBUTES {
+            if keys.may_mark(KeyValue::read(message, field.content()?)?.key) {
+                return Ok(true);
+            }
+            continue;
+        }
+        match field.number {
+            SPAN_NAME => name = content(message, &field)?,
+            SPAN_TRACE_ID | SPAN_ID | SPAN_PARENT_ID | SPAN_STATUS => _ = field.content()?,
+            _ => {}
+        }
+    }
+    Ok(origin.kind == ScopeKind::CodingAgent || origin.kind.names_calls() && is_named_like_a_call(name))
+}
+
 /// Reads the log record that stands at `record` of `message`; `None` when it is no LLM response.
 pub fn read_log_record<'a>(
     message: &'a [u8],
@@ -66,6 +96,9 @@ pub fn read_log_record<'a>(
     origin: &Origin<'a>,
 ) -> Result<Option<Evidence<'a>>, Malformed> {
     let keys = Keys::get();
+    if !may_be_a_response(message, record.clone(), origin, keys)? {
+        return Ok(None);
+    }
     let mut found = Found::nothing_in(message);
     let mut ids = Ids::default();
     let mut event_name = "";
@@ -112,6 +145,32 @@ pub fn read_log_record<'a>(
     }))
 }
 
+/// A first look at a log record, as [`may_be_a_call`] takes one at a span.
+fn may_be_a_response(
+    message: &[u8],
+    record: Range<usize>,
+    origin: &Origin<'_>,
+    keys: &Keys,
+) -> Result<bool, Malformed> {
+    let mut has_event_name = false;
+    let mut fields = Fields::new(message, record);
+    while let Some(field) = fields.next_field()? {
+        // Most are attributes: asked for first, they need no jump table.
+        if field.number == LOG_ATTRIBUTES {
+            if keys.may_mark(KeyValue::read(message, field.content()?)?.key) {
+                return Ok(true);
+            }
+            continue;
+        }
+        match field.number {
+            LOG_EVENT_NAME => has_event_name = !content(message, &field)?.is_empty(),
+            LOG_TRACE_ID | LOG_SPAN_ID | LOG_BODY => _ = field.content()?,
+            _ => {}
+        }
+    }
+    Ok(has_event_name || origin.kind == ScopeKind::CodingAgent)
+}
+
 #[inline(always)]
 fn content<'a>(message: &'a [u8], field: &Field) -> Result<&'a [u8], Malformed> {
     Ok(message.get(field.content()?).unwrap_or_default())
@@ -124,7 +183,7 @@ fn role_by_words(found: &Found<'_>) -> Role {
         if let Meaning::Operation | Meaning::SpanKind = entry.meaning
             && let AnyValue::Str(word) = found.value(entry)
         {
-            told = told.max(Some(dialects::role(str(word))));
+            told = told.max(Some(dialects::role(str(word).as_bytes())));
         }
     }
     match told {
@@ -180,7 +239,7 @@ fn read_status(message: &[u8], range: Range<usize>) -> Result<Status<'_>, Malfor
 
 /// Whether a span's name starts with a call's operation, as `chat gpt-4.1` does by convention.
 fn is_named_like_a_call(name: &[u8]) -> bool {
-    let operation = str(name).split(' ').next().unwrap_or_default();
+    let operation = name.split(|byte| *byte == b' ').next().unwrap_or_default();
     dialects::role(operation) == Role::Leaf
 }
 
