@@ -30,7 +30,7 @@ pub(crate) use coding_agents::{AgentEvent, bare as bare_key};
 pub(crate) use contract::{nested_path, pattern};
 pub(crate) use logfire::unfinished as logfire_unfinished;
 pub(crate) use openllmetry::{guardrail_policy, is_refusal_as_text};
-pub(crate) use role::{Role, role};
+pub(crate) use role::{Role, is_named_like_a_call, role};
 pub(crate) use scope::ScopeKind;
 
 use std::sync::LazyLock;

@@ -38,7 +38,7 @@ pub fn read_span<'a>(
         }
     }
     let is_marked = found.seen.any_of(MARKS);
-    let is_call = is_marked || origin.kind.names_calls() && is_named_like_a_call(name);
+    let is_call = is_marked || origin.kind.names_calls() && dialects::is_named_like_a_call(name);
     if !is_call || !has_ended {
         return Ok(None);
     }
@@ -86,7 +86,8 @@ fn may_be_a_call(
             _ => {}
         }
     }
-    Ok(origin.kind == ScopeKind::CodingAgent || origin.kind.names_calls() && is_named_like_a_call(name))
+    Ok(origin.kind == ScopeKind::CodingAgent
+        || origin.kind.names_calls() && dialects::is_named_like_a_call(name))
 }
 
 /// Reads the log record that stands at `record` of `message`; `None` when it is no LLM response.
@@ -235,12 +236,6 @@ fn read_status(message: &[u8], range: Range<usize>) -> Result<Status<'_>, Malfor
         }
     }
     Ok(status)
-}
-
-/// Whether a span's name starts with a call's operation, as `chat gpt-4.1` does by convention.
-fn is_named_like_a_call(name: &[u8]) -> bool {
-    let operation = name.split(|byte| *byte == b' ').next().unwrap_or_default();
-    dialects::role(operation) == Role::Leaf
 }
 
 /// What only a finished response has.
