@@ -105,7 +105,7 @@ fn components_are_listed_as_yaml() {
         let list = components[section].as_array().unwrap();
         list.iter().map(|component| component["name"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(names("receivers"), ["otlp"]);
+    assert_eq!(names("receivers"), ["otlp", "ext_proc"]);
     assert_eq!(names("exporters"), ["otlp_grpc", "otlp_http", "debug"]);
     assert_eq!(components["buildinfo"]["version"], env!("CARGO_PKG_VERSION"));
     for section in ["receivers", "processors", "exporters", "extensions"] {
