@@ -37,8 +37,8 @@ pub fn splice<'m, V: Visit<'m>>(
 /// The same for a request in which scopes stand before their items, as they do in what every known sender writes. `None`
 /// when one does not: then what the visitor was shown is wrong.
 ///
-/// That saves a pass over the heads of all items, which in a request of megabytes is a cache miss for each: 20 ns of
-/// the 160 that went into a span of 460 bytes.
+/// That saves a pass over the heads of all items, which in a request of megabytes is a cache miss for each: the pass
+/// took 9 % of the samples of a profile.
 pub fn splice_in_order<'m, V: Visit<'m>>(
     signal: Signal,
     message: &'m [u8],
@@ -194,7 +194,7 @@ impl Embedded {
 }
 
 /// The new request, written while the old one is walked over: what is copied has just been looked at and is still in
-/// the cache, which on requests of megabytes takes a third off the copy.
+/// the cache, which requests of megabytes outgrow.
 struct Rewrite<'m> {
     message: &'m [u8],
     /// Up to where the message has been copied.

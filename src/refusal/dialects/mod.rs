@@ -317,8 +317,8 @@ impl Keys {
 
     /// Whether a key may have a meaning of [`LOG_MARKS`]; sometimes wrong when it says yes, never when it says no.
     ///
-    /// This is asked of all attributes of all items that have nothing to do with LLMs, and takes a third of the time
-    /// that [`meaning`] takes.
+    /// This is asked of all attributes of all items that have nothing to do with LLMs: one load for each, where
+    /// [`meaning`] hashes and compares.
     #[inline(always)]
     pub(crate) fn may_mark(&self, key: &[u8]) -> bool {
         let lengths = start_slot(key).and_then(|slot| self.mark_lengths.get(slot));

@@ -33,8 +33,8 @@ pub(crate) fn role(word: &[u8]) -> Role {
 
 /// Whether a span's name starts with the operation of a call to a model, as `chat gpt-4.1` does by convention.
 ///
-/// Scopes of SDKs' instrumentations have many spans of other kinds: their names are told apart by three letters, which
-/// saves 12 ns a span.
+/// Scopes of SDKs' instrumentations may have many spans of other kinds: their names are told apart by three letters,
+/// because [`role`] alone was 6 % of the samples of a profile.
 #[inline]
 pub(crate) fn is_named_like_a_call(name: &[u8]) -> bool {
     let operation = name.split(|byte| *byte == b' ').next().unwrap_or_default();

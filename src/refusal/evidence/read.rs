@@ -62,8 +62,8 @@ pub fn read_span<'a>(
     }))
 }
 
-/// A first look at a span, which is enough for nearly all of other kinds: they are walked over in half the time that
-/// it takes to note what stands on them. On LLM spans it ends at the first attribute that marks them.
+/// A first look at a span, which is enough for nearly all of other kinds: nothing is noted of them. On LLM spans it ends
+/// at the first attribute that marks them.
 fn may_be_a_call(
     message: &[u8],
     span: Range<usize>,
