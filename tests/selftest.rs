@@ -31,6 +31,28 @@ async fn the_span_is_counted_and_nothing_of_it_is_exported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_lists_it_for_whoever_asks() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = free.local_addr().unwrap().to_string();
+    drop(free);
+    let config = format!(
+        "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:4317'}}}}}}}}
+processors: {{refusal: }}
+exporters: {{debug: }}
+extensions: {{health_check: {{endpoint: '${{env:MY_POD_IP}}:13133'}}, refusal_api: {{endpoint: '{api}'}}}}
+service:
+  extensions: [health_check, refusal_api]
+  telemetry: {{metrics: {{readers: [{{pull: {{exporter: {{prometheus: {{host: 127.0.0.1, port: 8888}}}}}}}}]}}}}
+  pipelines: {{traces: {{receivers: [otlp], processors: [refusal], exporters: [debug]}}}}
+"
+    );
+    let collector = Collector::start_sidecar(&config, &[]);
+    let output = selftest(&collector, &["--api", &format!("http://{api}")]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("listed: in the ledger"), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_does_not_judge_fails() {
     let backend = Backend::start().await;
     let collector = Collector::start(&to(&backend), NOT_JUDGED, "");

@@ -83,8 +83,9 @@ impl Consume for Intake {
         }
         commit_all(requests).await?;
         let counted = self.routes.responses.commit(tally);
-        if !selftest {
-            self.routes.events.publish(counted);
+        match selftest {
+            true => self.routes.events.list(&counted),
+            false => self.routes.events.publish(counted),
         }
         joined.iter().for_each(Joined::settle);
         Ok(items)

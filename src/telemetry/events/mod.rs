@@ -114,6 +114,13 @@ impl Events {
         Wanted { always, is_exported: !self.own_logs.is_empty() }
     }
 
+    /// Lists unknown values in the ledger and tells nobody: for `refusal-collector selftest`, which reads it back.
+    pub fn list(&self, counted: &Counted) {
+        for Pending { event, lesson, .. } in &counted.events {
+            self.ledger.note(event, lesson.as_ref());
+        }
+    }
+
     /// Gives the events of a request that was taken to all who want them. Waits for nobody.
     pub fn publish(&self, counted: Counted) {
         if counted.left_out > 0 {
