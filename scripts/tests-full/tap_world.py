@@ -92,6 +92,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
         request = self.rfile.read(int(self.headers.get("content-length", 0)))
         if size := self.headers.get("x-flood"):
             return self.flood(int(size))
+        if chunks := self.headers.get("x-chunks"):
+            return self.stream(int(chunks))
         form, number = self.headers.get("x-form", "whole"), int(self.headers.get("x-number", 0))
         case = self.server.cases.get(self.headers.get("x-body")) or self.server.case_of(self.path, request)
         body = body_of(case["file"], number or self.server.next_number())
@@ -117,6 +119,19 @@ class Answer(http.server.BaseHTTPRequestHandler):
             self.chunk(piece)
             if form == "slow":
                 time.sleep(float(self.headers.get("x-pause", "0.002")))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def stream(self, chunks: int):
+        """A stream of so many events, each by itself."""
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        event = b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}]}\n\n'
+        for _ in range(chunks - 1):
+            self.chunk(event)
+            time.sleep(0.0005)
+        self.chunk(b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n')
         self.wfile.write(b"0\r\n\r\n")
 
     def flood(self, size: int):
@@ -227,13 +242,14 @@ def attributes(item: dict) -> dict:
 
 
 class Collector(Process):
-    def __init__(self, name: str, folder: pathlib.Path, backend: Backend, tap: str, exporter: str = ""):
+    def __init__(self, name: str, folder: pathlib.Path, backend: Backend, tap: str, exporter: str = "", socket: str = ""):
         self.tap, self.http, self.port, health = free_ports(4)
         providers = json.dumps(PROVIDERS)
+        endpoint = f"'{socket}', transport: unix" if socket else f"'127.0.0.1:{self.tap}'"
         config = f"""
 receivers:
   otlp: {{protocols: {{http: {{endpoint: '127.0.0.1:{self.http}'}}}}}}
-  ext_proc: {{endpoint: '127.0.0.1:{self.tap}', providers: {providers}, {tap}}}
+  ext_proc: {{endpoint: {endpoint}, providers: {providers}, {tap}}}
 processors: {{refusal: }}
 exporters: {{otlp_http: {{endpoint: 'http://127.0.0.1:{backend.server_port}', compression: none, {exporter}}}}}
 extensions: {{health_check: {{endpoint: '127.0.0.1:{health}'}}}}

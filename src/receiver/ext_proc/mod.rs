@@ -4,7 +4,7 @@
 //! whatever comes, ends the stream with the end of the answer, and at once over a limit; a fault ends one stream only.
 //! Replies are expected only by an Envoy that is not in observability mode; it gets them too.
 //!
-//! A call passes [`frames`] (gRPC, in bounded memory), [`session`] (what the messages mean) with [`call`] (what the
+//! A call passes `frames` (gRPC, in bounded memory), `session` (what the messages mean) with `call` (what the
 //! headers tell), and leaves as an [`Exchange`].
 
 mod call;
