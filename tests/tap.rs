@@ -6,15 +6,25 @@
 mod manifest;
 mod tap_support;
 
+use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
 use futures_util::{Stream, StreamExt};
 use manifest::{Body, PROVIDERS};
 use opentelemetry_proto::tonic::trace::v1::Span;
-use refusal_collector::telemetry::own::{JoinRule, StreamEnd};
-use std::collections::HashMap;
+use refusal_collector::config::ComponentId;
+use refusal_collector::config::model::ExtProcReceiver;
+use refusal_collector::otlp::Signal;
+use refusal_collector::payload::{Budget, Consume, Payload, Refused};
+use refusal_collector::receiver::{self, Feed, TapFeed};
+use refusal_collector::refusal::vocabulary::Vocabulary;
+use refusal_collector::telemetry::own::{JoinRule, Own, StreamEnd};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tap_support::backend::Answer;
 use tap_support::*;
 use tokio::sync::mpsc::{Sender, channel};
+use tonic::transport::Channel;
 
 const REFUSAL: &str = r#"{"id":"msg_01TapSampleRefusal01","type":"message","role":"assistant","model":"claude-sonnet-4-5","content":[],"stop_reason":"refusal","stop_details":{"type":"refusal","category":"cyber","explanation":"CANARY"},"usage":{"input_tokens":12,"output_tokens":0}}"#;
 const COMPLETE: &str = r#"{"id":"msg_01TapSampleComplete1","type":"message","role":"assistant","model":"claude-sonnet-4-5","content":[{"type":"text","text":"CANARY"}],"stop_reason":"end_turn","usage":{"input_tokens":12,"output_tokens":3}}"#;
@@ -472,4 +482,50 @@ async fn nothing_that_anybody_said_leaves_it() {
     }
     assert!(!tapped.metrics().contains("CANARY"));
     assert!(!format!("{:?}", tapped.collector).contains("CANARY"));
+}
+
+#[derive(Clone)]
+struct Nobody;
+
+impl Consume for Nobody {
+    async fn consume(&self, _: Payload) -> Result<usize, Refused> {
+        Ok(0)
+    }
+
+    fn takes(&self, _: Signal) -> bool {
+        false
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_ends_one_stream_only() {
+    let own = Own::new();
+    let has_failed = Arc::new(AtomicBool::new(false));
+    let feed = TapFeed {
+        receiver: ComponentId::new("ext_proc"),
+        config: ExtProcReceiver { endpoint: "127.0.0.1:0".to_owned(), ..ExtProcReceiver::default() },
+        vocabulary: Vocabulary::embedded().unwrap(),
+        observer: move |_| assert!(has_failed.swap(true, Relaxed), "the first answer is a fault"),
+    };
+    let (feeds, extensions) = (Vec::<Feed<Nobody>>::new(), BTreeMap::new());
+    let budget = Budget::new(64 << 20);
+    let running =
+        receiver::start(feeds, vec![feed], &extensions, &budget, Duration::ZERO, &own).await.unwrap();
+    let channel = Channel::from_shared(format!("http://{}", running.ports()[0].address)).unwrap();
+    let client = ExternalProcessorClient::new(channel.connect().await.unwrap());
+
+    let messages = anthropic(REFUSAL).messages();
+    let (sender, open) = endless(&messages[..2]);
+    let mut other = client.clone().process(open).await.unwrap().into_inner();
+    let faulty = client.clone().process(futures_util::stream::iter(messages.clone())).await;
+    assert!(
+        faulty.unwrap().into_inner().message().await.unwrap().is_none(),
+        "to Envoy it is an end like any other"
+    );
+    for message in &messages[2..] {
+        sender.send(message.clone()).await.unwrap();
+    }
+    assert!(other.message().await.unwrap().is_none());
+    let account = own.snapshot().taps.remove(0);
+    assert_eq!((account.ended(StreamEnd::Panic), account.ended(StreamEnd::Whole), account.open), (1, 1, 0));
 }

@@ -161,6 +161,8 @@ impl<O: Observe> Copying<O> {
     async fn copy(self, frames: Frames<Incoming>, permit: Permit, replies: Sender<Bytes>) {
         let metrics = self.shared.settings.metrics.clone();
         metrics.opened();
+        // The stream is open until it has been counted.
+        let _open = replies.clone();
         let ended = AssertUnwindSafe(self.read(frames, permit, replies)).catch_unwind().await;
         metrics.closed(ended.unwrap_or(StreamEnd::Panic));
     }
