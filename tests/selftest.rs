@@ -10,17 +10,19 @@ use backend::Backend;
 use process::Collector;
 use std::process::{Command, Output};
 
-const JUDGED: &str = "{traces: {receivers: [otlp], processors: [refusal], exporters: [otlp_grpc]}}";
+const JUDGED: &str = "{traces: {receivers: [otlp], processors: [refusal], exporters: [otlp_grpc]}, \
+    logs: {receivers: [otlp], processors: [refusal], exporters: [otlp_grpc]}}";
 const NOT_JUDGED: &str = "{traces: {receivers: [otlp], exporters: [otlp_grpc]}}";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_span_is_counted_and_nothing_of_it_is_exported() {
     let backend = Backend::start().await;
     let collector = Collector::start(&to(&backend), JUDGED, "");
+    let api = format!("http://{}", collector.api);
     for _ in 0..2 {
-        let output = selftest(&collector, &[]);
+        let output = selftest(&collector, &["--api", &api]);
         assert!(output.status.success(), "{output:?}");
-        assert!(String::from_utf8_lossy(&output.stdout).contains("counted: "), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("listed: "), "{output:?}");
     }
     let labels = ["llm_workload=\"refusal-collector-selftest\"", "llm_stop_reason_class=\"unknown\""];
     assert_eq!(collector.sum("llm_responses_total", &labels), 2);

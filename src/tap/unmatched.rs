@@ -3,11 +3,13 @@
 
 use super::record::{Parent, Record, SOURCE};
 use crate::otlp::Signal;
-use crate::refusal::verdict::{Category, Class};
+use crate::refusal::event::Kind;
+use crate::refusal::verdict::Class;
+use crate::telemetry::events::severity;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span, status};
 use prost::Message;
@@ -43,12 +45,12 @@ impl Form {
 
 fn logs(records: &[&Record], resource: &[(String, String)]) -> Option<Vec<u8>> {
     let group = |record: &&Record| {
-        let event = event_name(record)?;
+        let kind = Kind::of(&record.verdict)?;
         Some(ResourceLogs {
             resource: Some(resource_of(record, resource)),
             scope_logs: vec![ScopeLogs {
                 scope: Some(scope()),
-                log_records: vec![log_record(record, event)],
+                log_records: vec![log_record(record, kind)],
                 ..ScopeLogs::default()
             }],
             ..ResourceLogs::default()
@@ -72,27 +74,15 @@ fn spans(records: &[&Record], resource: &[(String, String)]) -> Option<Vec<u8>> 
     (!resource_spans.is_empty()).then(|| ExportTraceServiceRequest { resource_spans }.encode_to_vec())
 }
 
-/// The name of the refusal event that a record is; none if it ended in an ordinary way.
-fn event_name(record: &Record) -> Option<&'static str> {
-    let category = record.verdict.refusal.as_ref().map(|refusal| refusal.category);
-    match (record.verdict.class, category) {
-        (Class::Refusal, Some(Category::Unknown)) => Some("llm.response.category_unknown"),
-        (Class::Refusal, _) => Some("llm.response.refused"),
-        (Class::Unknown, _) => Some("llm.response.stop_reason_unknown"),
-        (Class::Missing, _) => Some("llm.response.stop_reason_missing"),
-        _ if record.verdict.recovered.is_some() => Some("llm.response.refused"),
-        _ => None,
-    }
-}
-
-fn log_record(record: &Record, event: &str) -> LogRecord {
+fn log_record(record: &Record, kind: Kind) -> LogRecord {
     let parent = record.parent;
+    let (severity, severity_text) = severity(Some(kind));
     let mut bytes = LogRecord {
         time_unix_nano: nanoseconds(record.times.ended),
         observed_time_unix_nano: nanoseconds(record.times.ended),
-        severity_number: SeverityNumber::Warn.into(),
-        severity_text: "WARN".to_owned(),
-        event_name: event.to_owned(),
+        severity_number: severity.into(),
+        severity_text: severity_text.to_owned(),
+        event_name: kind.as_str().to_owned(),
         attributes: attributes(record),
         trace_id: parent.map_or_else(Vec::new, |parent| parent.trace_id.to_vec()),
         span_id: parent.map_or_else(Vec::new, |parent| parent.span_id.to_vec()),

@@ -13,7 +13,7 @@ pub const SCOPE: &str = "refusal-collector";
 pub fn log_record(event: &RefusalEvent) -> ResourceLogs {
     let mut attributes = Vec::with_capacity(20);
     event.for_each_attribute(|key, value| attributes.push(attribute(key, any(value))));
-    let (severity, severity_text) = severity(event);
+    let (severity, severity_text) = severity(Kind::of_event(event));
     let record = LogRecord {
         time_unix_nano: event.time_unix_nano,
         observed_time_unix_nano: event.observed_time_unix_nano,
@@ -41,8 +41,9 @@ pub fn log_record(event: &RefusalEvent) -> ResourceLogs {
 }
 
 /// A word that nobody knows is an error of ours or the vendor's; a refusal, or telemetry without a reason, a warning.
-fn severity(event: &RefusalEvent) -> (SeverityNumber, &'static str) {
-    match Kind::of_event(event) {
+/// Of an event of this kind; of none that this version knows, a warning.
+pub fn severity(kind: Option<Kind>) -> (SeverityNumber, &'static str) {
+    match kind {
         Some(Kind::StopReasonUnknown | Kind::CategoryUnknown) => (SeverityNumber::Error, "ERROR"),
         Some(Kind::Refused | Kind::StopReasonMissing) | None => (SeverityNumber::Warn, "WARN"),
     }

@@ -10,7 +10,7 @@ pub mod log_record;
 pub mod watch;
 
 pub use ledger::{Ledger, Lesson, Unknown};
-pub use log_record::SCOPE;
+pub use log_record::{SCOPE, severity};
 pub use watch::{CannotWatch, Filter, Sight, Watch, WatchLimits, Watchers};
 
 use crate::refusal::event::{Kind, Kinds, RefusalEvent};
