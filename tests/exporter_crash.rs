@@ -24,7 +24,6 @@ use tonic::Code;
 const ROUNDS: u32 = 30;
 const SENDERS: usize = 4;
 const SPANS: u32 = 5;
-const PIPELINES: &str = "{traces: {receivers: [otlp], processors: [refusal], exporters: [otlp_grpc]}}";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_acknowledged_span_arrives_though_the_process_is_killed_thirty_times() {
@@ -63,7 +62,10 @@ async fn every_acknowledged_span_arrives_though_the_process_is_killed_thirty_tim
         count("restored") + count("accepted"),
         count("exported") + count("rejected") + count("dropped")
     );
-    assert_eq!((count("rejected"), count("dropped")), (0, 0));
+    // What was being written when the process was killed is in quarantine; nobody was told that it was taken.
+    let dropped = "refusal_collector_exporter_dropped_items_total";
+    let torn = collector.sum(dropped, &["reason=\"quarantined\""]);
+    assert_eq!((count("rejected"), count("dropped")), (0, torn));
     collector.signal("TERM");
     assert_eq!(collector.ended().code(), Some(0));
 
@@ -93,14 +95,47 @@ async fn told_to_stop_with_the_backend_down_it_keeps_the_rest_and_ends_with_0() 
     });
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_whose_exporter_has_left_the_configuration_is_told_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = Backend::start().await;
+    backend.always(Answer::Grpc(Code::Unavailable, "not now"));
+    let mut collector = start(directory.path(), &backend);
+    let mut stream = TcpStream::connect(&collector.http).await.unwrap();
+    assert!(post(&mut stream, 0).await && post(&mut stream, SPANS).await);
+    assert!(!collector.log().contains("belongs to no exporter"), "{}", collector.log());
+    collector.signal("TERM");
+    assert_eq!(collector.ended().code(), Some(0));
+
+    let renamed = start_as("otlp_grpc/renamed", directory.path(), &backend);
+    let log = renamed.log();
+    let line =
+        log.lines().find(|line| line.contains("belongs to no exporter")).unwrap_or_else(|| panic!("{log}"));
+    let queue = directory.path().join("otlp_grpc/traces");
+    for told in [queue.to_str().unwrap(), "records=2", &format!("items={}", 2 * SPANS), "bytes="] {
+        assert!(line.contains(told), "{told} is not in {line}");
+    }
+    drop(renamed);
+    backend.always(Answer::Accept);
+    let mut back = start(directory.path(), &backend);
+    back.wait_until("it is sent", |collector| {
+        collector.sum("refusal_collector_exporter_exported_items_total", &[]) == u64::from(2 * SPANS)
+    });
+}
+
 fn start(directory: &Path, backend: &Backend) -> Collector {
+    start_as("otlp_grpc", directory, backend)
+}
+
+fn start_as(name: &str, directory: &Path, backend: &Backend) -> Collector {
     let storage = format!("{{directory: '{}'}}", directory.display());
     let exporter = format!(
-        "{{otlp_grpc: {{endpoint: 'http://{}', sending_queue: {{storage: file_storage, queue_size: 100000}},
+        "{{{name}: {{endpoint: 'http://{}', sending_queue: {{storage: file_storage, queue_size: 100000}},
             retry_on_failure: {{initial_interval: 10ms, max_interval: 50ms}}}}}}",
         backend.address
     );
-    Collector::start_stored(&storage, &exporter, PIPELINES, "shutdown_timeout: 300ms")
+    let pipelines = format!("{{traces: {{receivers: [otlp], processors: [refusal], exporters: [{name}]}}}}");
+    Collector::start_stored(&storage, &exporter, &pipelines, "shutdown_timeout: 300ms")
 }
 
 /// Sends requests one after the other until nobody is there any more; gives the names of the spans that were acknowledged.

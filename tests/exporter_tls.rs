@@ -174,6 +174,37 @@ async fn a_backend_that_wants_to_know_us_sees_our_certificate() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_was_exchanged_is_shown_on_the_next_connection() {
+    let (authority, old, new) = (Authority::new(), Authority::new(), Authority::new());
+    let identity = old.identity("us");
+    let tls = ClientTls {
+        ca_file: Some(authority.ca_file()),
+        cert_file: Some(identity.cert_file.clone()),
+        key_file: Some(identity.key_file.clone()),
+        reload_interval: Some(Duration::from_millis(10)),
+        ..ClientTls::default()
+    };
+    for kind in BOTH {
+        let backend = Backend::start_with_tls(authority.server("localhost", Some(&old))).await;
+        let address = backend.address;
+        let running = start(kind, &localhost(&backend), tls.clone());
+        running.send(spans(0..1)).await.unwrap();
+        backend.wait_for_accepted(1).await;
+        backend.stop().await;
+        // From now on only the new authority's clients are let in.
+        let backend = Backend::start_at(address, Some(authority.server("localhost", Some(&new)))).await;
+        let exchanged = new.identity("us");
+        std::fs::copy(&exchanged.key_file, &identity.key_file).unwrap();
+        std::fs::copy(&exchanged.cert_file, &identity.cert_file).unwrap();
+        running.send(spans(1..2)).await.unwrap();
+        backend.wait_for_accepted(1).await;
+        assert_eq!(running.settled().await.exported, 2);
+        // For the other kind.
+        old.identity("us");
+    }
+}
+
+#[tokio::test]
 async fn plain_text_is_not_sent_to_a_backend_that_should_be_encrypted() {
     let authority = Authority::new();
     let backend = Backend::start().await;

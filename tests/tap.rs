@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use refusal_collector::config::ComponentId;
 use refusal_collector::config::model::ExtProcReceiver;
 use refusal_collector::otlp::Signal;
-use refusal_collector::payload::{Budget, Consume, Payload, Refused};
+use refusal_collector::payload::{Budget, Consume, NotTaken, Payload};
 use refusal_collector::receiver::{self, Feed, TapFeed};
 use refusal_collector::refusal::vocabulary::Vocabulary;
 use refusal_collector::telemetry::own::{JoinRule, Own, StreamEnd};
@@ -488,7 +488,7 @@ async fn nothing_that_anybody_said_leaves_it() {
 struct Nobody;
 
 impl Consume for Nobody {
-    async fn consume(&self, _: Payload) -> Result<usize, Refused> {
+    async fn consume(&self, _: Payload) -> Result<usize, NotTaken> {
         Ok(0)
     }
 

@@ -15,18 +15,21 @@ use std::num::NonZeroUsize;
 pub struct Pending {
     entries: Batch,
     size: usize,
+    bytes: usize,
     number: u64,
 }
 
 impl Pending {
-    /// Adds a request; gives the batches that are complete by that, in order.
-    pub fn add(&mut self, entry: Entry, limits: &QueueBatch) -> SmallVec<[Batch; 2]> {
+    /// Adds a request; gives the batches that are complete by that, in order. None is merged to more than `most_bytes`.
+    pub fn add(&mut self, entry: Entry, limits: &QueueBatch, most_bytes: usize) -> SmallVec<[Batch; 2]> {
         let mut complete = SmallVec::new();
         let added = usize::try_from(entry.amount().in_units_of(limits.sizer)).unwrap_or(usize::MAX);
         let is_too_much = limits.max_size > 0 && self.size.saturating_add(added) > limits.max_size;
-        if is_too_much {
+        let bytes = usize::try_from(entry.amount().bytes).unwrap_or(usize::MAX);
+        if is_too_much || self.bytes.saturating_add(bytes) > most_bytes {
             complete.extend(self.take());
         }
+        self.bytes = self.bytes.saturating_add(bytes);
         self.entries.push(entry);
         self.size = self.size.saturating_add(added);
         if self.size >= limits.min_size.max(1) {
@@ -37,7 +40,7 @@ impl Pending {
 
     /// All that wait, unless none do.
     pub fn take(&mut self) -> Option<Batch> {
-        self.size = 0;
+        (self.size, self.bytes) = (0, 0);
         self.number = self.number.wrapping_add(1);
         let entries = std::mem::take(&mut self.entries);
         (!entries.is_empty()).then_some(entries)
@@ -102,14 +105,23 @@ pub fn within(payload: Payload, limits: &QueueBatch) -> VecDeque<Payload> {
 ///
 /// Bounded, because a backend may refuse everything: after 64 cuts, and when the request is in eighths of which none was
 /// taken, the rest is rejected as it is. A request that is too large is no such case: its parts get smaller all the time.
-#[derive(Debug, Default)]
+/// Parts repeat their resources, which may be huge: all cuts together may repeat as many bytes as the request has, so that
+/// the parts are never more than twice as large as the whole. (A mebibyte may always be repeated.)
+#[derive(Debug)]
 pub struct Bisection {
+    repeatable: usize,
     cuts: u32,
     refusals: u32,
     is_any_delivered: bool,
 }
 
 impl Bisection {
+    /// Of a request of so many bytes.
+    pub fn new(bytes: usize) -> Self {
+        let repeatable = bytes.max(ALWAYS_REPEATABLE);
+        Bisection { repeatable, cuts: 0, refusals: 0, is_any_delivered: false }
+    }
+
     /// A part was taken.
     pub fn delivered(&mut self) {
         self.is_any_delivered = true;
@@ -136,10 +148,15 @@ impl Bisection {
         if is_hopeless || self.cuts >= MOST_CUTS {
             return None;
         }
+        let halves = halves(part)?;
+        let bytes = halves.iter().map(|half| half.message.len()).fold(0, usize::saturating_add);
+        self.repeatable = self.repeatable.checked_sub(bytes.saturating_sub(part.message.len()))?;
         self.cuts = self.cuts.saturating_add(1);
-        halves(part)
+        Some(halves)
     }
 }
+
+const ALWAYS_REPEATABLE: usize = 1 << 20;
 
 const MOST_CUTS: u32 = 64;
 const WHOLE_HALVES_QUARTERS_EIGHTHS: u32 = 1 + 2 + 4 + 8;

@@ -7,7 +7,8 @@ use flate2::{Compress, FlushCompress, Status};
 use parking_lot::Mutex;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use tokio::sync::Semaphore;
 
 /// Requests up to this size are compressed where they are: handing them to another thread would cost more.
 const INLINE: usize = 16 << 10;
@@ -73,6 +74,15 @@ impl Encoder {
         }
     }
 
+    /// The memory that the body of a message of `len` bytes takes up beside it, as a rule: none if it arrived in the right
+    /// compression. Telemetry compresses to a third or less.
+    pub fn needs(&self, len: usize, arrived: Option<Encoding>) -> usize {
+        match self.encoding() {
+            Some(encoding) if arrived != Some(encoding) => len / 2,
+            Some(_) | None => 0,
+        }
+    }
+
     /// The request's body: the one that arrived where it is compressed in the right way and still valid, else made anew.
     /// Large ones are compressed on a thread for blocking work.
     pub async fn encode(&self, payload: &Payload) -> io::Result<Encoded> {
@@ -86,16 +96,29 @@ impl Encoder {
             return Ok(Encoded { encoding: None, bytes: message });
         }
         if message.len() <= INLINE {
-            return self.compress(message);
+            let out = self.output(message.len());
+            return self.compress(message, out);
         }
         let encoder = self.clone();
-        tokio::task::spawn_blocking(move || encoder.compress(message)).await.map_err(io::Error::other)?
+        // Made where it will be given back: allocators keep it for the thread that made it.
+        let out = self.output(message.len());
+        // More at a time would not be quicker, and each has its working memory. The semaphore is never closed.
+        let _turn = COMPRESSING.acquire().await;
+        tokio::task::spawn_blocking(move || encoder.compress(message, out)).await.map_err(io::Error::other)?
     }
 
-    fn compress(&self, message: Bytes) -> io::Result<Encoded> {
+    /// Room for what `len` bytes are likely to become.
+    fn output(&self, len: usize) -> Vec<u8> {
+        match self.kind {
+            Kind::None | Kind::Zstd(_) => Vec::new(),
+            Kind::Gzip(_) => Vec::with_capacity((len / 4).saturating_add(1024)),
+        }
+    }
+
+    fn compress(&self, message: Bytes, out: Vec<u8>) -> io::Result<Encoded> {
         let bytes = match &self.kind {
             Kind::None => message,
-            Kind::Gzip(pool) => pool.with(new_gzip, |gzip| deflate(gzip, &message))?.into(),
+            Kind::Gzip(pool) => pool.with(new_gzip, |gzip| deflate(gzip, &message, out))?.into(),
             Kind::Zstd(pool) => {
                 pool.with(zstd::bulk::Compressor::new, |zstd| zstd.compress(&message))?.into()
             }
@@ -117,6 +140,10 @@ const DEFAULT_GZIP_LEVEL: i32 = 2;
 /// zstd's own default, 600 MB/s on the same spans as at level 1, to a little more than a fifth.
 const DEFAULT_ZSTD_LEVEL: i32 = 3;
 
+/// So many large requests are compressed at one time, over all exporters.
+static COMPRESSING: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)));
+
 /// Windows of 32 KiB, the most that deflate has.
 const WINDOW_BITS: u8 = 15;
 
@@ -126,9 +153,8 @@ fn new_gzip(level: i32) -> io::Result<Compress> {
 }
 
 /// One whole gzip member.
-fn deflate(gzip: &mut Compress, input: &[u8]) -> io::Result<Vec<u8>> {
+fn deflate(gzip: &mut Compress, input: &[u8], mut out: Vec<u8>) -> io::Result<Vec<u8>> {
     gzip.reset();
-    let mut out = Vec::with_capacity((input.len() / 4).saturating_add(1024));
     loop {
         let done = usize::try_from(gzip.total_in()).unwrap_or(usize::MAX);
         let rest = input.get(done..).unwrap_or_default();

@@ -1,9 +1,11 @@
 //! Requests on their way: what they hold in memory and in the account until the last item of them has ended somewhere.
 
 use super::batch;
+use super::compress::Encoder;
 use super::disk::{Ticket, Unreadable};
 use super::queue::{Batch, Queue, Request, Room, Undelivered};
-use crate::payload::{Budget, Payload, Permit};
+use super::reserve::Loan;
+use crate::payload::{Payload, Permit};
 use crate::telemetry::own::{Amount, DropReason, RejectReason};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ pub struct Flight {
     queue: Arc<Queue>,
     remaining: Amount,
     held: SmallVec<[Held; 1]>,
+    _loan: Loan,
 }
 
 /// What one request of the batch keeps until the whole batch has left.
@@ -28,22 +31,39 @@ struct Held {
 }
 
 impl Flight {
-    /// Sets out with a batch, merged into one request; none if there is nothing in it. Requests on disk are read, into memory
-    /// of `budget` as far as there is some; those that cannot be read are `unreadable` and dropped.
+    /// The memory that it takes to send a batch, beside what is in memory already: what is read from disk, the merged
+    /// request, and its compressed form.
+    pub fn needs(batch: &Batch, encoder: &Encoder) -> usize {
+        let is_merged = batch.len() > 1;
+        let needs = batch.iter().map(|entry| {
+            let len = usize::try_from(entry.amount().bytes).unwrap_or(usize::MAX);
+            let (read, encoding) = match &entry.request {
+                Request::Memory(payload) => (0, payload.arrived.as_ref().map(|arrived| arrived.encoding)),
+                Request::Disk(ticket) => (ticket.len_in_memory(), ticket.encoding()),
+            };
+            let merged = if is_merged { len } else { 0 };
+            let encoded = encoder.needs(len, encoding.filter(|_| !is_merged));
+            read.saturating_add(merged).saturating_add(encoded)
+        });
+        needs.fold(0, usize::saturating_add)
+    }
+
+    /// Sets out with a batch, merged into one request, in memory that is lent for it; none if there is nothing in it.
+    /// Requests on disk are read; those that cannot be read are `unreadable` and dropped.
     pub async fn begin(
         queue: Arc<Queue>,
         batch: Batch,
-        budget: Option<&Budget>,
+        loan: Loan,
         mut unreadable: impl FnMut(Amount, Unreadable),
     ) -> Option<(Payload, Self)> {
         let mut payloads = SmallVec::<[Payload; 1]>::new();
-        let mut flight = Flight { queue, remaining: Amount::default(), held: SmallVec::new() };
+        let mut flight = Flight { queue, remaining: Amount::default(), held: SmallVec::new(), _loan: loan };
         for entry in batch {
             let amount = entry.amount();
             flight.queue.account().start(amount);
             let (payload, ticket) = match entry.request {
                 Request::Memory(payload) => (payload, None),
-                Request::Disk(ticket) => match ticket.read(budget).await {
+                Request::Disk(ticket) => match ticket.read().await {
                     Ok(payload) => (payload, Some(ticket)),
                     Err(error) => {
                         flight.queue.account().dropped(DropReason::Quarantined, amount);

@@ -7,9 +7,10 @@ use super::batch::{self, Bisection};
 use super::disk::AppendError;
 use super::flight::Flight;
 use super::queue::{Batch, Left, Place, Queue, Request, Undelivered, Wanted};
+use super::reserve::Reserve;
 use super::sender::{Ending, Sender};
 use crate::config::model::ComponentId;
-use crate::payload::{Budget, Payload, Refused};
+use crate::payload::{Payload, Refused};
 use crate::telemetry::own::{Amount, RejectReason};
 use futures_util::FutureExt;
 use std::collections::VecDeque;
@@ -30,8 +31,8 @@ pub struct Lane {
     pub wait_for_result: bool,
     /// Sends.
     pub sender: Sender,
-    /// Where memory for requests on disk comes from.
-    pub budget: Option<Budget>,
+    /// Where memory for sending comes from.
+    pub reserve: Reserve,
 }
 
 impl Lane {
@@ -136,8 +137,14 @@ impl Lane {
     }
 
     async fn deliver(&self, queue: Arc<Queue>, batch: Batch) {
+        let needs = Flight::needs(&batch, &self.sender.backend.encoder);
+        let loan = tokio::select! {
+            biased;
+            () = self.sender.life.expired() => return queue.abandon(batch),
+            loan = self.reserve.borrow(needs) => loan,
+        };
         let unreadable = |amount, error| self.sender.log.unreadable(amount, &error);
-        let flight = Flight::begin(queue, batch, self.budget.as_ref(), unreadable).await;
+        let flight = Flight::begin(queue, batch, loan, unreadable).await;
         let Some((payload, mut flight)) = flight else { return };
         let result = tokio::select! {
             biased;
@@ -151,12 +158,12 @@ impl Lane {
     /// parts. The last thing that went wrong is the result, if anybody waits for one.
     async fn send_in_parts(&self, payload: Payload, flight: &mut Flight) -> Result<(), Undelivered> {
         let start = Instant::now();
+        let mut bisection = Bisection::new(payload.message.len());
         let mut untried = match self.queue.as_ref().and_then(|queue| queue.batch()) {
             Some(limits) => batch::within(payload, limits),
             None => VecDeque::from([payload]),
         };
         let mut refused = VecDeque::new();
-        let mut bisection = Bisection::default();
         let mut result = Ok(());
         loop {
             let (part, ending) = if let Some(part) = untried.pop_front() {
@@ -204,10 +211,16 @@ impl Lane {
 
     /// Sends at once. What is not delivered was never accepted: it is still the sender's.
     async fn send_now(&self, payload: Payload) -> Result<(), Undelivered> {
+        let arrived = payload.arrived.as_ref().map(|arrived| arrived.encoding);
+        let needs = self.sender.backend.encoder.needs(payload.message.len(), arrived);
+        let sending = async {
+            let _loan = self.reserve.borrow(needs).await;
+            self.sender.send(&payload, Instant::now()).await
+        };
         let ending = tokio::select! {
             biased;
             () = self.sender.life.expired() => return Err(Undelivered::ShuttingDown),
-            ending = self.sender.send(&payload, Instant::now()) => ending,
+            ending = sending => ending,
         };
         if let Ending::Delivered { rejected } = ending {
             let account = &self.sender.account;

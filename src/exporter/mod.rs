@@ -23,7 +23,7 @@ mod outcome;
 mod per_signal;
 mod queue;
 mod quote;
-mod rate;
+mod reserve;
 mod retry;
 mod sender;
 mod tls;
@@ -50,7 +50,9 @@ use log::Log;
 use outcome::Outcome;
 use per_signal::PerSignal;
 use queue::Queue;
+use reserve::Reserve;
 use sender::Sender;
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -199,7 +201,12 @@ impl Shared {
             .get_or_init(|| {
                 let account = self.own.exporter(&self.id, signal);
                 let batch = *self.batch.get(signal);
-                let queue = || Queue::new(self.id.clone(), &self.queue, batch, account.clone(), disk);
+                let budget = self.own.budget();
+                let largest_batch =
+                    budget.as_ref().map_or(usize::MAX, |b| b.capacity() / LARGEST_BATCH_SHARE);
+                let queue = || {
+                    Queue::new(self.id.clone(), &self.queue, (batch, largest_batch), account.clone(), disk)
+                };
                 Arc::new(Lane {
                     exporter: self.id.clone(),
                     queue: self.queue.enabled.then(queue),
@@ -211,7 +218,7 @@ impl Shared {
                         log: Log::new(self.id.clone(), signal, self.backend.address(signal)),
                         life: self.life.clone(),
                     },
-                    budget: self.own.budget(),
+                    reserve: Reserve::new(budget),
                 })
             })
             .clone()
@@ -372,9 +379,36 @@ impl Backend {
     }
 }
 
+/// Merged requests are so much smaller than the budget, as the largest that arrive.
+const LARGEST_BATCH_SHARE: usize = 3;
+
 /// `timeout` of an exporter: 0 means that an attempt may take for ever.
 fn per_attempt(timeout: Duration) -> Option<Duration> {
     (!timeout.is_zero()).then_some(timeout)
+}
+
+/// Warns of queues on disk that hold requests for exporters and signals which the configuration does not have.
+pub fn warn_of_orphans(config: &Config) {
+    for id in &config.service.extensions {
+        let Some(Extension::FileStorage(storage)) = config.extensions.get(id) else { continue };
+        let mut in_use = BTreeSet::new();
+        for (exporter, signal) in
+            config.exporters.keys().flat_map(|id| Signal::ALL.map(|signal| (id, signal)))
+        {
+            let queue = config.exporters.get(exporter).and_then(model::Exporter::queue);
+            let is_stored = queue.is_some_and(|queue| queue.enabled && queue.storage.as_ref() == Some(id));
+            if is_stored && pipelines(config, exporter, signal).next().is_some() {
+                in_use.insert(disk::path(&storage.directory, exporter, signal));
+            }
+        }
+        for disk::Orphan { directory, records, items, bytes } in disk::orphans(&storage.directory, &in_use) {
+            tracing::warn!(
+                directory = %directory.display(), records, items, bytes,
+                "a queue on disk belongs to no exporter and signal of the configuration, and is not sent: bring its \
+                 exporter back to send it, or remove the directory"
+            );
+        }
+    }
 }
 
 fn file_storage<'a>(config: &'a Config, id: &ComponentId) -> Result<&'a FileStorage, StartError> {

@@ -10,11 +10,10 @@
 
 use super::batch::Pending;
 use super::disk::{AppendError, Restored, Store, Ticket};
-use super::rate::DrainRate;
 use crate::config::model::{ComponentId, QueueBatch, SendingQueue, Sizer};
-use crate::payload::{Payload, Refused};
+use crate::payload::{DrainRate, Payload, Refused};
 use crate::telemetry::own::{Amount, DropReason, ExporterMetrics};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -30,6 +29,8 @@ pub struct Queue {
     block_on_overflow: bool,
     max_workers: usize,
     batch: Option<QueueBatch>,
+    /// The most bytes that are merged.
+    largest_batch: usize,
     account: Arc<ExporterMetrics>,
     disk: Option<Arc<Store>>,
     room: Arc<Semaphore>,
@@ -144,11 +145,11 @@ pub struct Wanted {
 }
 
 impl Queue {
-    /// A queue that counts in `account`: an empty one in memory, or the one of `disk` with what is in it.
+    /// A queue that counts in `account` and merges up to so many bytes: an empty one in memory, or the one of `disk` with what is in it.
     pub fn new(
         exporter: ComponentId,
         config: &SendingQueue,
-        batch: Option<QueueBatch>,
+        (batch, largest_batch): (Option<QueueBatch>, usize),
         account: Arc<ExporterMetrics>,
         disk: Option<Restored>,
     ) -> Arc<Self> {
@@ -168,6 +169,7 @@ impl Queue {
             block_on_overflow: config.block_on_overflow,
             max_workers: config.num_consumers.max(1),
             batch,
+            largest_batch,
             account,
             disk,
             room: Arc::new(Semaphore::new(capacity)),
@@ -283,7 +285,16 @@ impl Queue {
         let mut state = self.state.lock();
         state.stage = Stage::Closed;
         let pending = state.pending.take();
-        let left: Vec<Entry> = state.waiting.drain(..).chain(pending).flatten().collect();
+        let left = state.waiting.drain(..).chain(pending).flatten().collect();
+        self.leave_behind(state, left);
+    }
+
+    /// Gives up requests that a worker had no time left for, if they are not on disk.
+    pub fn abandon(&self, batch: Batch) {
+        self.leave_behind(self.state.lock(), batch.into_vec());
+    }
+
+    fn leave_behind(&self, mut state: MutexGuard<'_, State>, left: Vec<Entry>) {
         for entry in &left {
             match &entry.request {
                 Request::Memory(_) => {
@@ -368,7 +379,7 @@ impl Queue {
         match &self.batch {
             Some(limits) if *stage == Stage::Open => {
                 let was_empty = pending.is_empty();
-                waiting.extend(pending.add(entry, limits));
+                waiting.extend(pending.add(entry, limits, self.largest_batch));
                 (was_empty && !pending.is_empty()).then(|| pending.number())
             }
             _ => {

@@ -1,13 +1,17 @@
 //! TLS towards a backend.
 
 use crate::config::model::ClientTls;
+use parking_lot::Mutex;
+use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{self, CryptoProvider};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -47,16 +51,20 @@ pub fn client_config(tls: &ClientTls) -> Result<ClientConfig, TlsError> {
     let builder =
         ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let builder = if tls.insecure_skip_verify {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(NoVerification(provider)))
+        let verifier = NoVerification(provider.clone());
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
     } else {
         builder.with_root_certificates(roots(tls.ca_file.as_deref())?)
     };
     match (&tls.cert_file, &tls.key_file) {
         (None, None) => Ok(builder.with_no_client_auth()),
         (Some(cert), Some(key)) => {
-            let key = PrivateKeyDer::from_pem_file(key)
-                .map_err(|source| TlsError::File { path: key.clone(), source })?;
-            Ok(builder.with_client_auth_cert(certificates(cert)?, key)?)
+            let files = IdentityFiles { cert: cert.clone(), key: key.clone() };
+            Ok(builder.with_client_cert_resolver(Arc::new(Identity::read(
+                files,
+                tls.reload_interval,
+                provider,
+            )?)))
         }
         _ => Err(TlsError::HalfAnIdentity),
     }
@@ -96,6 +104,67 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         .and_then(Iterator::collect)
         .map_err(|source| TlsError::File { path: path.to_owned(), source })?;
     if certificates.is_empty() { Err(TlsError::NoCertificate(path.to_owned())) } else { Ok(certificates) }
+}
+
+/// Who we say that we are, read anew now and then.
+#[derive(Debug)]
+struct Identity {
+    files: IdentityFiles,
+    reload_interval: Option<Duration>,
+    provider: Arc<CryptoProvider>,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    key: Arc<CertifiedKey>,
+    read_at: Instant,
+}
+
+#[derive(Debug)]
+struct IdentityFiles {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+impl IdentityFiles {
+    fn read(&self, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
+        let key = PrivateKeyDer::from_pem_file(&self.key)
+            .map_err(|source| TlsError::File { path: self.key.clone(), source })?;
+        Ok(Arc::new(CertifiedKey::from_der(certificates(&self.cert)?, key, provider)?))
+    }
+}
+
+impl Identity {
+    fn read(
+        files: IdentityFiles,
+        reload_interval: Option<Duration>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
+        let current = Mutex::new(Current { key: files.read(&provider)?, read_at: Instant::now() });
+        Ok(Identity { files, reload_interval, provider, current })
+    }
+}
+
+impl ResolvesClientCert for Identity {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let mut current = self.current.lock();
+        if self.reload_interval.is_some_and(|interval| current.read_at.elapsed() >= interval) {
+            current.read_at = Instant::now();
+            match self.files.read(&self.provider) {
+                Ok(key) => current.key = key,
+                Err(error) => tracing::warn!(
+                    %error,
+                    "cannot read the client certificate anew; the old one stays in use"
+                ),
+            }
+        }
+        Some(current.key.clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
 }
 
 /// `insecure_skip_verify`: encrypted, but with whoever answers.

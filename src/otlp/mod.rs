@@ -7,7 +7,7 @@ pub mod encode;
 mod frame;
 pub mod json;
 mod layout;
-mod pool;
+pub mod pool;
 pub mod splice;
 pub mod visit;
 pub mod wire;

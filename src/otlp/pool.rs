@@ -5,12 +5,19 @@
 use bytes::Bytes;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Keeps a few large buffers between uses.
 #[derive(Debug)]
 pub(super) struct Pool {
     /// The one that has been idle longest stands first.
     idle: Mutex<Vec<Vec<u8>>>,
+    max_idle_bytes: AtomicUsize,
+}
+
+/// Of idle buffers, at most so many bytes are kept: 16 MiB, unless less is said here.
+pub fn keep_idle(bytes: usize) {
+    POOL.max_idle_bytes.store(bytes.min(MAX_IDLE_BYTES), Relaxed);
 }
 
 /// The pool of this process.
@@ -25,7 +32,7 @@ const SMALLEST: usize = 32 << 10;
 
 impl Pool {
     const fn new() -> Self {
-        Pool { idle: Mutex::new(Vec::new()) }
+        Pool { idle: Mutex::new(Vec::new()), max_idle_bytes: AtomicUsize::new(MAX_IDLE_BYTES) }
     }
 
     /// An empty buffer with room for at least `capacity` bytes.
@@ -45,13 +52,14 @@ impl Pool {
     /// Keeps a buffer that is no longer used; those that have been idle longest make room for it.
     fn put_back(&self, mut buffer: Vec<u8>) {
         let bytes = buffer.capacity();
-        if !(SMALLEST..=MAX_IDLE_BYTES).contains(&bytes) {
+        let most = self.max_idle_bytes.load(Relaxed);
+        if bytes < SMALLEST || bytes > most {
             return;
         }
         buffer.clear();
         let mut surplus = SmallVec::<[Vec<u8>; MAX_IDLE]>::new();
         let mut idle = self.idle.lock();
-        while idle.len() >= MAX_IDLE || sum(&idle) + bytes > MAX_IDLE_BYTES {
+        while idle.len() >= MAX_IDLE || sum(&idle) + bytes > most {
             surplus.push(idle.remove(0));
         }
         idle.push(buffer);

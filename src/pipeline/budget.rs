@@ -1,13 +1,16 @@
-//! How many bytes of requests may be in memory: what the configuration says, else half of what the container may use.
+//! How many bytes of requests may be in memory: what the configuration says, else three eighths of what the process may
+//! use. What connections hold beside that is a third as much: together it is half, and the other half is for the program
+//! itself, and for what work in progress takes for a moment.
 
 use crate::config::Config;
 use crate::config::model::Processor;
 use std::path::Path;
 
-/// The budget in bytes: `service.admission.budget_mib`, else `memory_limiter`, else half of the cgroup's memory
-/// limit, else [`DEFAULT`].
+/// The budget in bytes: `service.admission.budget_mib`, else `memory_limiter`, else three eighths of the
+/// cgroup's memory limit, else [`DEFAULT`].
 pub(super) fn of(config: &Config) -> usize {
-    let cgroup = memory_limit(Path::new("/sys/fs/cgroup"));
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let cgroup = memory_limit(Path::new("/sys/fs/cgroup"), &own);
     choose(config, cgroup)
 }
 
@@ -29,15 +32,28 @@ fn choose(config: &Config, cgroup: Option<usize>) -> usize {
         });
         limiter.limit.or(share)
     });
-    // The budget counts the bytes of requests, a limiter the whole process: what inflating and sending need besides
-    // is about as much again.
-    limits.min().or(cgroup).map_or(DEFAULT, |limit| limit / 2)
+    // A limiter counts the whole process too.
+    limits.min().or(cgroup).map_or(DEFAULT, |limit| limit / 8 * 3)
 }
 
-/// The memory limit of the cgroup that is mounted at `root`, version 2 or 1; `None` where there is none.
-fn memory_limit(root: &Path) -> Option<usize> {
-    let files = ["memory.max", "memory/memory.limit_in_bytes"];
-    let limits = files.iter().filter_map(|file| std::fs::read_to_string(root.join(file)).ok());
+/// The memory limit of the process: the smallest of its cgroup, which `/proc/self/cgroup` names, and of those around it.
+/// In a container its own cgroup is what is mounted at `root`, version 2 or 1. `None` where there is no limit.
+fn memory_limit(root: &Path, own: &str) -> Option<usize> {
+    let files = own.lines().flat_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let (mount, file) = match controllers {
+            "" => (root.to_owned(), "memory.max"),
+            _ if controllers.split(',').any(|name| name == "memory") => {
+                (root.join("memory"), "memory.limit_in_bytes")
+            }
+            _ => return Vec::new(),
+        };
+        let path = Path::new(path.trim_start_matches('/'));
+        path.ancestors().map(|path| mount.join(path).join(file)).collect()
+    });
+    let outermost = ["memory.max", "memory/memory.limit_in_bytes"].map(|file| root.join(file));
+    let limits = files.chain(outermost).filter_map(|file| std::fs::read_to_string(file).ok());
     let limits = limits.filter_map(|text| text.trim().parse::<usize>().ok());
     // Version 1 says "none" with a number near 2^63.
     limits.filter(|limit| *limit < (1 << 50)).min()
@@ -53,15 +69,15 @@ mod tests {
     fn the_configuration_wins_then_the_limiter_then_the_container() {
         let mut config = Config::default();
         assert_eq!(choose(&config, None), DEFAULT);
-        assert_eq!(choose(&config, Some(64 << 20)), 32 << 20);
+        assert_eq!(choose(&config, Some(64 << 20)), 24 << 20);
 
         let percent = MemoryLimiter { limit_percentage: Some(80), ..MemoryLimiter::default() };
         config.processors.insert(ComponentId::new("memory_limiter"), Processor::MemoryLimiter(percent));
-        assert_eq!(choose(&config, Some(100 << 20)), (100 << 20) / 100 * 80 / 2);
+        assert_eq!(choose(&config, Some(100 << 20)), (100 << 20) / 100 * 80 / 8 * 3);
 
         let fixed = MemoryLimiter { limit: Some(40 << 20), ..MemoryLimiter::default() };
         config.processors.insert(ComponentId::new("memory_limiter"), Processor::MemoryLimiter(fixed));
-        assert_eq!(choose(&config, Some(100 << 20)), 20 << 20);
+        assert_eq!(choose(&config, Some(100 << 20)), 15 << 20);
 
         config.service.admission.budget = Some(7 << 20);
         assert_eq!(choose(&config, Some(100 << 20)), 7 << 20);
@@ -70,16 +86,33 @@ mod tests {
     #[test]
     fn both_versions_of_cgroups_are_read_and_no_limit_is_none() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(memory_limit(root.path()), None);
+        assert_eq!(memory_limit(root.path(), ""), None);
         std::fs::write(root.path().join("memory.max"), "max\n").unwrap();
-        assert_eq!(memory_limit(root.path()), None);
+        assert_eq!(memory_limit(root.path(), ""), None);
         std::fs::create_dir(root.path().join("memory")).unwrap();
         let v1 = root.path().join("memory/memory.limit_in_bytes");
         std::fs::write(&v1, "9223372036854771712\n").unwrap();
-        assert_eq!(memory_limit(root.path()), None);
+        assert_eq!(memory_limit(root.path(), ""), None);
         std::fs::write(&v1, "67108864\n").unwrap();
-        assert_eq!(memory_limit(root.path()), Some(64 << 20));
+        assert_eq!(memory_limit(root.path(), ""), Some(64 << 20));
         std::fs::write(root.path().join("memory.max"), "33554432\n").unwrap();
-        assert_eq!(memory_limit(root.path()), Some(32 << 20));
+        assert_eq!(memory_limit(root.path(), ""), Some(32 << 20));
+    }
+
+    #[test]
+    fn the_smallest_limit_around_the_process_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let slice = root.path().join("system.slice");
+        std::fs::create_dir_all(slice.join("collector.service")).unwrap();
+        std::fs::write(slice.join("memory.max"), "67108864\n").unwrap();
+        std::fs::write(slice.join("collector.service/memory.max"), "134217728\n").unwrap();
+        let own = "0::/system.slice/collector.service\n";
+        assert_eq!(memory_limit(root.path(), own), Some(64 << 20));
+        assert_eq!(memory_limit(root.path(), "0::/other.slice\n"), None);
+
+        let v1 = root.path().join("memory/docker/1");
+        std::fs::create_dir_all(&v1).unwrap();
+        std::fs::write(v1.join("memory.limit_in_bytes"), "33554432\n").unwrap();
+        assert_eq!(memory_limit(root.path(), "4:cpu,memory:/docker/1\n3:cpuset:/\n"), Some(32 << 20));
     }
 }

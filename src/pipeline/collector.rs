@@ -12,7 +12,7 @@ use crate::config::model::{
 };
 use crate::exporter::{self, Drained, Exporter};
 use crate::net::BindError;
-use crate::otlp::Signal;
+use crate::otlp::{self, Signal};
 use crate::payload::Budget;
 use crate::processor::refusal::{Refusal, Rulebook, RulebookError};
 use crate::receiver::{self, Bound, Feed, TapFeed};
@@ -120,6 +120,7 @@ impl Collector {
         let own = Own::new();
         let budget = Budget::new(budget::of(&config));
         own.show_budget(budget.clone());
+        otlp::pool::keep_idle(budget.capacity() / IDLE_SHARE);
         let limits = label_limits(&config);
         let responses = Arc::new(Responses::new(limits));
 
@@ -139,6 +140,7 @@ impl Collector {
         let apis = start_apis(&config, &events).await?;
 
         let exporters = start_exporters(&config, &own)?;
+        exporter::warn_of_orphans(&config);
         let taps = open_taps(&config, &own);
         let refusals = start_refusals(&config, &taps)?;
         let route = |pipeline: &Pipeline| Route {
@@ -154,7 +156,13 @@ impl Collector {
             }
             let judge = routes.iter().find_map(|(_, route)| route.refusal.clone());
             let (responses, events) = (responses.clone(), events.clone());
-            let intake = Intake::new(Routes { routes, responses: responses.clone(), events: events.clone() });
+            let budget = budget.clone();
+            let intake = Intake::new(Routes {
+                routes,
+                responses: responses.clone(),
+                events: events.clone(),
+                budget: budget.clone(),
+            });
             let receiver = id.clone();
             match component {
                 Receiver::Otlp(otlp) => {
@@ -162,7 +170,6 @@ impl Collector {
                 }
                 Receiver::ExtProc(ext_proc) => {
                     let (Some(tap), Some(judge)) = (taps.get(id).cloned(), judge) else { continue };
-                    let budget = budget.clone();
                     let outlet = Outlet::new(ext_proc, tap, judge.clone(), responses, events, intake, budget);
                     outlets.push(outlet.clone());
                     let observer = move |exchange| outlet.observe(exchange);
@@ -289,6 +296,9 @@ impl Collector {
         Ended { lost }
     }
 }
+
+/// Idle buffers are so much smaller than the memory budget.
+const IDLE_SHARE: usize = 8;
 
 /// Of the grace time, receivers get at most this part; exporters get the rest.
 const RECEIVERS_SHARE: u32 = 3;

@@ -1,8 +1,9 @@
 //! The way of a request from its receiver into the queues of its exporters: everywhere or nowhere.
 
 use crate::exporter::{Exporter, commit_all};
+use crate::otlp::wire::Malformed;
 use crate::otlp::{self, Signal};
-use crate::payload::{Consume, Payload, Refused};
+use crate::payload::{Budget, Consume, NotTaken, Payload, Permit, Refused};
 use crate::processor::refusal::{Processed, Refusal};
 use crate::tap::Joined;
 use crate::telemetry::events::Events;
@@ -25,6 +26,8 @@ pub(super) struct Routes {
     pub(super) responses: Arc<Responses>,
     /// Where refusal events go.
     pub(super) events: Arc<Events>,
+    /// Where requests that grow find room.
+    pub(super) budget: Budget,
 }
 
 /// One pipeline, as seen from its receivers.
@@ -41,18 +44,31 @@ impl Intake {
         Intake { routes: Arc::new(routes) }
     }
 
+    /// Verdicts make requests larger, and each pipeline makes a request of its own.
+    fn grow(&self, permit: &Permit, bytes: usize) -> Result<(), Refused> {
+        let missing = bytes.saturating_sub(permit.bytes());
+        if missing > 0 {
+            let budget = &self.routes.budget;
+            let more = u32::try_from(missing).ok().and_then(|missing| budget.try_acquire(missing));
+            permit.extend(more.ok_or_else(|| Refused::OverBudget { retry_after: budget.time_for(missing) })?);
+        }
+        Ok(())
+    }
+
     fn of(&self, signal: Signal) -> impl Iterator<Item = &Route> {
         self.routes.routes.iter().filter(move |(of, _)| *of == signal).map(|(_, route)| route)
     }
 }
 
 impl Consume for Intake {
-    async fn consume(&self, payload: Payload) -> Result<usize, Refused> {
+    async fn consume(&self, payload: Payload) -> Result<usize, NotTaken> {
         let mut tally = self.routes.responses.tally().with_events(self.routes.events.wanted());
         let mut items = 0;
         let mut selftest = false;
         let mut destinations = Vec::new();
         let mut joined = Vec::new();
+        let permit = payload.permit.clone();
+        let mut bytes = Bytes::default();
         for route in self.of(payload.signal) {
             let processed = match &route.refusal {
                 Some(refusal) => {
@@ -63,6 +79,7 @@ impl Consume for Intake {
             items = processed.payload.items;
             selftest |= processed.selftest;
             joined.extend(processed.joined);
+            bytes.add(&payload, &processed.payload);
             if items == 0 {
                 continue;
             }
@@ -70,6 +87,8 @@ impl Consume for Intake {
             destinations.extend(payloads);
         }
         drop(payload);
+        let not_taken = |why| NotTaken { why, items };
+        self.grow(&permit, bytes.sum()).map_err(not_taken)?;
         if selftest {
             // Asked for by `refusal-collector selftest`: it is counted, and of no use to any backend.
             destinations.clear();
@@ -79,9 +98,9 @@ impl Consume for Intake {
         // Room in every queue first: a request that is pushed back reaches no exporter and leaves no trace.
         let mut requests = Vec::with_capacity(destinations.len());
         for (exporter, payload) in destinations {
-            requests.push((exporter.reserve(&payload).await?, payload));
+            requests.push((exporter.reserve(&payload).await.map_err(not_taken)?, payload));
         }
-        commit_all(requests).await?;
+        commit_all(requests).await.map_err(not_taken)?;
         let counted = self.routes.responses.commit(tally);
         match selftest {
             true => self.routes.events.list(&counted),
@@ -96,7 +115,28 @@ impl Consume for Intake {
     }
 }
 
-fn counted(mut payload: Payload) -> Result<Processed, Refused> {
+/// What a request takes up in memory after the pipelines have made theirs of it.
+#[derive(Default)]
+struct Bytes {
+    unchanged: usize,
+    rewritten: usize,
+}
+
+impl Bytes {
+    fn add(&mut self, arrived: &Payload, processed: &Payload) {
+        let bytes = processed.len_in_memory();
+        match std::ptr::eq(arrived.message.as_slice(), processed.message.as_slice()) {
+            true => self.unchanged = bytes,
+            false => self.rewritten = self.rewritten.saturating_add(bytes),
+        }
+    }
+
+    fn sum(&self) -> usize {
+        self.unchanged.saturating_add(self.rewritten)
+    }
+}
+
+fn counted(mut payload: Payload) -> Result<Processed, Malformed> {
     payload.items = otlp::splice::count(payload.signal, payload.message.as_slice())?;
     Ok(Processed { payload, selftest: false, joined: Vec::new() })
 }

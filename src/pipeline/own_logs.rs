@@ -97,7 +97,8 @@ impl Carrier {
                 Ok(()) => drop(load.records.drain(..size)),
                 Err(Refused::LargerThanQueue { .. }) if size > 1 => size /= 2,
                 Err(
-                    Refused::QueueFull { retry_after, .. }
+                    Refused::OverBudget { retry_after }
+                    | Refused::QueueFull { retry_after, .. }
                     | Refused::StorageUnavailable { retry_after, .. }
                     | Refused::BackendUnavailable { retry_after, .. },
                 ) => sleep(retry_after.min(LONGEST_PAUSE)).await,

@@ -35,7 +35,7 @@ impl Admission {
 
     /// A place for one more open request.
     pub fn enter(&self) -> Result<Place, Error> {
-        let held = self.places.clone().try_acquire_owned().map_err(|_| Error::OverBudget)?;
+        let held = self.places.clone().try_acquire_owned().map_err(|_| self.over_budget(0))?;
         Ok(Place { _held: held })
     }
 
@@ -51,8 +51,8 @@ impl Admission {
 
     /// Takes `bytes` of the budget if they are free now.
     pub fn now(&self, bytes: usize) -> Result<Permit, Error> {
-        let bytes = u32::try_from(bytes).map_err(|_| Error::OverBudget)?;
-        self.budget.try_acquire(bytes).ok_or(Error::OverBudget)
+        let permits = u32::try_from(bytes).map_err(|_| self.over_budget(bytes))?;
+        self.budget.try_acquire(permits).ok_or_else(|| self.over_budget(bytes))
     }
 
     /// Takes `bytes` of the budget, of which `in_hand` are in memory already; waits for them while the wait and the
@@ -61,16 +61,22 @@ impl Admission {
         if let Ok(permit) = self.now(bytes) {
             return Ok(permit);
         }
-        let bytes = u32::try_from(bytes).map_err(|_| Error::OverBudget)?;
-        let in_hand = u32::try_from(in_hand).map_err(|_| Error::OverBudget)?;
-        let _place = self.waiting_room.try_acquire_many(in_hand).map_err(|_| Error::OverBudget)?;
-        let permit = tokio::time::timeout(self.wait, self.budget.acquire(bytes)).await;
-        permit.map_err(|_| Error::OverBudget)
+        let refused = || self.over_budget(bytes);
+        let permits = u32::try_from(bytes).map_err(|_| refused())?;
+        let in_hand = u32::try_from(in_hand).map_err(|_| refused())?;
+        let _place = self.waiting_room.try_acquire_many(in_hand).map_err(|_| refused())?;
+        let permit = tokio::time::timeout(self.wait, self.budget.acquire(permits)).await;
+        permit.map_err(|_| refused())
+    }
+
+    /// There is no room for a request of so many bytes, or it is not to be waited for.
+    pub fn over_budget(&self, bytes: usize) -> Error {
+        Error::OverBudget { retry_after: self.budget.time_for(bytes) }
     }
 }
 
 /// The waiting room is so much smaller than the budget.
-const WAITING_ROOM_SHARE: usize = 8;
+pub const WAITING_ROOM_SHARE: usize = 12;
 
 /// So much of the budget is there for each open request, of which each costs a few KiB beside the budget.
 const BYTES_PER_PLACE: usize = 64 << 10;
@@ -92,7 +98,7 @@ mod tests {
         let first = admission.admit(800, 0).await.unwrap();
         let waiting = tokio::spawn({
             let admission = admission.clone();
-            async move { admission.admit(300, 100).await }
+            async move { admission.admit(300, 83).await }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
@@ -107,18 +113,18 @@ mod tests {
         let admission = Admission::new(Budget::new(1000), wait);
         let first = admission.admit(800, 0).await.unwrap();
         let start = tokio::time::Instant::now();
-        assert!(matches!(admission.admit(300, 100).await, Err(Error::OverBudget)));
+        assert!(matches!(admission.admit(300, 83).await, Err(Error::OverBudget { .. })));
         assert!(start.elapsed() >= wait);
         drop(first);
         assert_eq!(admission.budget().used(), 0);
-        assert_eq!(admission.waiting_room.available_permits(), 125);
+        assert_eq!(admission.waiting_room.available_permits(), 83);
     }
 
     #[tokio::test]
     async fn what_waits_in_memory_has_a_bound() {
         let admission = Admission::new(Budget::new(1000), Duration::from_secs(60));
         let _all = admission.admit(1000, 0).await.unwrap();
-        assert!(matches!(admission.admit(300, 126).now_or_never(), Some(Err(Error::OverBudget))));
+        assert!(matches!(admission.admit(300, 84).now_or_never(), Some(Err(Error::OverBudget { .. }))));
     }
 
     #[test]

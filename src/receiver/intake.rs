@@ -1,8 +1,8 @@
 //! The way of a request from its body to the pipeline, as far as gRPC and HTTP share it.
 
 use crate::config::ComponentId;
-use crate::otlp::{self, Signal};
-use crate::payload::{Compressed, Consume, Message, Payload, Permit, Refused};
+use crate::otlp::Signal;
+use crate::payload::{Compressed, Consume, Message, NotTaken, Payload, Permit, Refused};
 use crate::receiver::admission::{Admission, Place};
 use crate::receiver::auth::Authenticator;
 use crate::receiver::inflate::{Codec, Failed, inflate};
@@ -98,7 +98,7 @@ impl<C: Consume> Intake<C> {
         inflated.map_err(|failed| match failed {
             Failed::Broken(broken) => Error::Inflate { codec, broken },
             Failed::TooLarge => Error::TooLarge { limit: self.limit },
-            Failed::OverBudget => Error::OverBudget,
+            Failed::OverBudget => self.admission.over_budget(body.len()),
         })
     }
 
@@ -112,15 +112,14 @@ impl<C: Consume> Intake<C> {
         let (outcome, items) = match received {
             Err(error) => (Err(error), 0),
             Ok(Received { message, arrived, permit, place: _place }) => {
-                let kept = message.clone();
                 let (permit, caller) = (Arc::new(permit), Caller::of(span));
-                let payload = Payload { signal, message, arrived, items: 0, permit, caller };
+                let payload = Payload { signal, message, arrived, items: 0, permit: permit.clone(), caller };
                 match self.consumer.consume(payload).await {
-                    Ok(items) => (Ok(()), items),
-                    Err(refused) => {
-                        let items = otlp::splice::count(signal, kept.as_slice()).unwrap_or(0);
-                        (Err(Error::Refused(refused)), items)
+                    Ok(items) => {
+                        permit.used();
+                        (Ok(()), items)
                     }
+                    Err(NotTaken { why, items }) => (Err(Error::Refused(why)), items),
                 }
             }
         };
@@ -134,7 +133,7 @@ impl<C: Consume> Intake<C> {
                 Err(Error::Refused(Refused::Malformed(_)) | Error::Inflate { .. } | Error::Json(_)) => {
                     account.malformed()
                 }
-                Err(Error::Refused(_) | Error::OverBudget) => account.refused(items),
+                Err(Error::Refused(_) | Error::OverBudget { .. }) => account.refused(items),
                 Err(_) => account.failed(items),
             }
         }

@@ -74,7 +74,10 @@ pub enum Error {
     Json(#[from] JsonError),
     /// The memory budget is used up; the sender may come back.
     #[error("too many bytes of requests are in memory, try again")]
-    OverBudget,
+    OverBudget {
+        /// When room is to be expected.
+        retry_after: Duration,
+    },
     /// The request took longer to arrive than it may.
     #[error("the request did not arrive within {0:?}")]
     ReadTimeout(Duration),
@@ -86,7 +89,7 @@ pub enum Error {
     Refused(#[from] Refused),
 }
 
-/// When a sender may come back after the memory budget was used up or the collector was stopping.
+/// When a sender may come back while the collector is stopping.
 const RETRY_SOON: Duration = Duration::from_secs(1);
 
 /// What an [`Error`] is in both protocols.
@@ -125,9 +128,11 @@ impl Error {
             }
             Error::ReadTimeout(_) => for_good(Code::DeadlineExceeded, StatusCode::REQUEST_TIMEOUT),
             Error::Disconnected => for_good(Code::Cancelled, StatusCode::BAD_REQUEST),
-            Error::OverBudget | Error::Refused(Refused::ShuttingDown) => come_back(RETRY_SOON),
+            Error::Refused(Refused::ShuttingDown) => come_back(RETRY_SOON),
+            Error::OverBudget { retry_after } => come_back(*retry_after),
             Error::Refused(
-                Refused::QueueFull { retry_after, .. }
+                Refused::OverBudget { retry_after }
+                | Refused::QueueFull { retry_after, .. }
                 | Refused::StorageUnavailable { retry_after, .. }
                 | Refused::BackendUnavailable { retry_after, .. },
             ) => come_back(*retry_after),
@@ -320,7 +325,7 @@ mod tests {
     #[test]
     fn what_may_succeed_later_says_when_in_both_protocols() {
         for error in [
-            Error::OverBudget,
+            Error::OverBudget { retry_after: Duration::from_secs(1) },
             queue_full(Duration::from_millis(1500)),
             Error::Refused(Refused::ShuttingDown),
         ] {

@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use refusal_collector::config::ComponentId;
 use refusal_collector::config::model::{Extension, GrpcServer, HttpServer, OtlpReceiver};
 use refusal_collector::otlp::{Signal, splice};
-use refusal_collector::payload::{Budget, Consume, Payload, Refused};
+use refusal_collector::payload::{Budget, Consume, NotTaken, Payload, Refused};
 use refusal_collector::receiver::{self, Feed, Running, TapFeed};
 use refusal_collector::tap::Exchange;
 use refusal_collector::telemetry::own::{Own, ReceiverSnapshot, Transport};
@@ -90,11 +90,11 @@ impl Fake {
 }
 
 impl Consume for Fake {
-    async fn consume(&self, payload: Payload) -> Result<usize, Refused> {
+    async fn consume(&self, payload: Payload) -> Result<usize, NotTaken> {
         self.shared.gate.acquire().await.unwrap().forget();
         let items = splice::count(payload.signal, payload.message.as_slice())?;
         if let Some(refused) = self.shared.answers.lock().unwrap().pop_front() {
-            return Err(refused);
+            return Err(NotTaken { why: refused, items });
         }
         self.shared.taken.lock().unwrap().push(payload);
         Ok(items)

@@ -132,6 +132,11 @@ impl Backend {
         self.shared.requests.lock().unwrap().clone()
     }
 
+    /// The requests since the last call; they are forgotten here.
+    pub fn take_requests(&self) -> Vec<Recorded> {
+        std::mem::take(&mut *self.shared.requests.lock().unwrap())
+    }
+
     /// Those of the requests that the backend has taken.
     pub fn accepted(&self) -> Vec<Recorded> {
         self.requests().into_iter().filter(|request| request.answer.accepts()).collect()

@@ -33,6 +33,8 @@ pub struct Setup<'a> {
     pub exporters: &'a str,
     pub pipelines: &'a str,
     pub service: &'a str,
+    /// What the shell does that becomes the collector.
+    pub prelude: &'a str,
 }
 
 impl Default for Setup<'_> {
@@ -46,6 +48,7 @@ impl Default for Setup<'_> {
             exporters: "",
             pipelines: "",
             service: "",
+            prelude: "",
         }
     }
 }
@@ -80,7 +83,7 @@ impl Collector {
 
     pub fn launch(setup: Setup<'_>) -> Self {
         let Setup { addresses, refusal_api, telemetry, processors, extension, exporters, .. } = setup;
-        let Setup { pipelines, service, .. } = setup;
+        let Setup { pipelines, service, prelude, .. } = setup;
         let [grpc, http, metrics, health, api] = addresses;
         let (metrics_host, metrics_port) = metrics.split_once(':').unwrap();
         let running = if extension.is_empty() { "" } else { ", file_storage" };
@@ -97,7 +100,7 @@ service:
   {service}
 "
         );
-        Self::spawn(&config, &[], [grpc, http, metrics, health, api])
+        Self::spawn(&config, &[("PRELUDE", prelude)], [grpc, http, metrics, health, api])
     }
 
     /// Starts it with a whole configuration, as the container of a sidecar has it, but on free ports.
@@ -116,8 +119,10 @@ service:
     /// The addresses are those of gRPC, HTTP, metrics, health and the refusal API in the configuration.
     fn spawn(config: &str, variables: &[(&str, &str)], addresses: [String; 5]) -> Self {
         let [grpc, http, metrics, health, api] = addresses;
-        let mut child = Command::new(env!("CARGO_BIN_EXE_refusal-collector"))
-            .args(["--config", "env:TEST_CONFIG"])
+        let mut child = Command::new("sh")
+            .args(["-c", "eval \"$PRELUDE\"; exec \"$0\" --config env:TEST_CONFIG"])
+            .arg(env!("CARGO_BIN_EXE_refusal-collector"))
+            .env("PRELUDE", "")
             .env("TEST_CONFIG", config)
             .env_remove("OTEL_RESOURCE_ATTRIBUTES")
             .envs(variables.iter().copied())
@@ -179,6 +184,11 @@ service:
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([format!("-{name}"), self.pid().to_string()]).status();
         assert!(status.unwrap().success());
+    }
+
+    /// How it has ended, if it has.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// Waits until the process has ended by itself.

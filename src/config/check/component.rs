@@ -214,6 +214,9 @@ impl Checker<'_> {
             (None, Some(_)) => self.invalid(&tls_path.key("key_file"), "needs cert_file beside it"),
             (Some(_), Some(_)) | (None, None) => {}
         }
+        if tls.reload_interval.is_some_and(|interval| interval.is_zero()) {
+            self.invalid(&tls_path.key("reload_interval"), "must be longer than zero");
+        }
     }
 
     fn headers(&mut self, headers: &BTreeMap<String, Secret>, path: &Path) {

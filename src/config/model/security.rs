@@ -22,6 +22,10 @@ pub struct ClientTls {
     pub cert_file: Option<PathBuf>,
     /// Its key.
     pub key_file: Option<PathBuf>,
+    /// The certificate and its key are read anew after this time; none means never.
+    #[serde(with = "duration::option")]
+    #[schemars(with = "duration::Text")]
+    pub reload_interval: Option<Duration>,
     /// The name that the certificate must carry.
     pub server_name_override: Option<String>,
 }

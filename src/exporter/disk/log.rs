@@ -76,6 +76,13 @@ pub struct Position {
     pub offset: u64,
 }
 
+impl Position {
+    /// Memory for what is stored there.
+    pub fn buffer(&self) -> Vec<u8> {
+        vec![0; usize::try_from(self.header.stored).unwrap_or(usize::MAX)]
+    }
+}
+
 /// Why a request was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
@@ -151,9 +158,8 @@ impl Log {
         results
     }
 
-    /// The bytes of a record.
-    pub fn read(&self, position: &Position) -> Result<Vec<u8>, ReadError> {
-        let mut bytes = vec![0; usize::try_from(position.header.stored).unwrap_or(usize::MAX)];
+    /// The bytes of a record, read into its [`buffer`](Position::buffer).
+    pub fn read(&self, position: &Position, mut bytes: Vec<u8>) -> Result<Vec<u8>, ReadError> {
         let offset = position.offset.saturating_add(record::LEN as u64);
         position.file.read_exact_at(&mut bytes, offset)?;
         match crc32c::crc32c(&bytes) == position.header.checksum {

@@ -70,6 +70,7 @@ mod lock;
 mod log;
 #[cfg(test)]
 mod model;
+mod orphans;
 mod quarantine;
 mod record;
 mod recovery;
@@ -80,5 +81,6 @@ mod ticket;
 
 pub use lock::OpenError;
 pub use log::AppendError;
-pub use store::{Place, Restored, Store};
+pub use orphans::{Orphan, orphans};
+pub use store::{Place, Restored, Store, path};
 pub use ticket::{Ticket, Unreadable};

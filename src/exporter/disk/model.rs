@@ -102,7 +102,10 @@ impl Run<'_> {
         for position in &opened.waiting {
             let written = self.model.written.get_mut(&position.header.sequence);
             let written = written.expect("what was never written is not found");
-            assert_eq!(opened.log.read(position).unwrap(), vec![written.name; written.length]);
+            assert_eq!(
+                opened.log.read(position, position.buffer()).unwrap(),
+                vec![written.name; written.length]
+            );
             written.has_left = false;
         }
         self.waiting = opened.waiting.clone();
@@ -161,12 +164,12 @@ proptest! {
             fs::write(&path, bytes).unwrap();
         }
         let opened = open(directory.path(), LIMITS);
-        let sound = opened.waiting.iter().filter(|position| opened.log.read(position).is_ok()).count() as u64;
+        let sound = opened.waiting.iter().filter(|position| opened.log.read(position, position.buffer()).is_ok()).count() as u64;
         let damaged = opened.waiting.len() as u64 - sound;
         let told: u64 = opened.damages.iter().map(|damage| damage.records).sum();
         prop_assert!(sound + damaged + told >= 1);
         prop_assert!(sound as usize <= records.len());
         let next = opened.log.append(&[request(2, 10)]).remove(0).unwrap();
-        prop_assert_eq!(opened.log.read(&next).unwrap(), vec![2; 10]);
+        prop_assert_eq!(opened.log.read(&next, next.buffer()).unwrap(), vec![2; 10]);
     }
 }

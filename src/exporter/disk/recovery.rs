@@ -52,7 +52,8 @@ pub fn name(first: u64) -> String {
 
 const EXTENSION: &str = "segment";
 
-fn segments(directory: &Path) -> io::Result<BTreeMap<u64, PathBuf>> {
+/// The segments in a directory, by their first sequence number.
+pub fn segments(directory: &Path) -> io::Result<BTreeMap<u64, PathBuf>> {
     let mut segments = BTreeMap::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();

@@ -9,7 +9,7 @@ use crate::payload::Payload;
 use crate::telemetry::own::{Amount, DropReason, ExporterMetrics};
 use parking_lot::Mutex;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::AcqRel, Ordering::Release};
 use std::time::Duration;
@@ -199,11 +199,16 @@ fn directory(storage: &FileStorage, exporter: &ComponentId, signal: Signal) -> R
     if !storage.create_directory && !base.is_dir() {
         return Err(OpenError::Missing(base.clone()));
     }
-    let exporter = exporter.to_string();
-    let name = percent_encoding::utf8_percent_encode(&exporter, UNSAFE).to_string();
-    let directory = base.join(name).join(signal.name());
+    let directory = path(base, exporter, signal);
     lock::make_directory(&directory)?;
     Ok(directory)
+}
+
+/// Where a queue is in a storage's directory.
+pub fn path(storage: &Path, exporter: &ComponentId, signal: Signal) -> PathBuf {
+    let exporter = exporter.to_string();
+    let name = percent_encoding::utf8_percent_encode(&exporter, UNSAFE).to_string();
+    storage.join(name).join(signal.name())
 }
 
 /// What may mean something in a path.

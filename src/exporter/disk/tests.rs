@@ -45,7 +45,7 @@ impl Opened {
 
     /// What waits: names, in order.
     fn names(&self) -> Vec<u8> {
-        self.waiting.iter().map(|position| self.log.read(position).unwrap()[0]).collect()
+        self.waiting.iter().map(|position| self.log.read(position, position.buffer()).unwrap()[0]).collect()
     }
 
     fn lost(&self) -> Vec<(&'static str, u64, u64, u64)> {
@@ -89,7 +89,7 @@ fn what_was_not_acknowledged_is_there_again_in_order_and_byte_by_byte() {
     expected.retain(|name| names.contains(name) || ![7, 12].contains(name));
     assert_eq!(names, expected);
     for position in &queue.waiting {
-        let bytes = queue.log.read(position).unwrap();
+        let bytes = queue.log.read(position, position.buffer()).unwrap();
         assert_eq!((bytes.len(), position.header.items), (300, 300));
     }
     assert!(queue.damages.is_empty());
@@ -194,8 +194,8 @@ fn rule_5_a_damaged_request_is_found_when_it_is_read_and_set_aside() {
     let queue = open(directory.path(), LIMITS);
     let (first, second) = (queue.append(0, 100), queue.append(1, 100));
     overwrite(&segments(directory.path())[0], HEADER + 50, b"?");
-    assert!(matches!(queue.log.read(&first), Err(ReadError::Checksum)));
-    assert_eq!(queue.log.read(&second).unwrap(), [1; 100]);
+    assert!(matches!(queue.log.read(&first, first.buffer()), Err(ReadError::Checksum)));
+    assert_eq!(queue.log.read(&second, second.buffer()).unwrap(), [1; 100]);
     let kept = fs::read(queue.log.set_aside(&first).unwrap()).unwrap();
     assert_eq!((kept.len(), kept[HEADER as usize + 50]), (140, b'?'));
     // Doing it again does no harm.

@@ -1,8 +1,9 @@
 //! A request in the queue on disk, as memory knows it.
 
 use super::log::{Position, ReadError};
+use super::record::Header;
 use super::store::Store;
-use crate::payload::{Budget, Compressed, Encoding, Message, Payload};
+use crate::payload::{Compressed, Encoding, Message, Payload};
 use crate::telemetry::own::Amount;
 use crate::telemetry::spans::Caller;
 use bytes::Bytes;
@@ -73,11 +74,23 @@ impl Ticket {
         self.when_dropped = WhenDropped::Leave;
     }
 
-    /// Reads the request. Its memory is taken from `budget` if there is some left there; sending must not wait for receivers.
-    pub async fn read(&self, budget: Option<&Budget>) -> Result<Payload, Unreadable> {
-        let permit = budget.and_then(|budget| budget.try_acquire(self.position.header.message));
+    /// The bytes that it takes up once it is read: the message, and beside it what is stored if that is compressed.
+    pub fn len_in_memory(&self) -> usize {
+        let header = &self.position.header;
+        let stored = header.encoding.map_or(0, |_| header.stored);
+        usize::try_from(u64::from(header.message).saturating_add(u64::from(stored))).unwrap_or(usize::MAX)
+    }
+
+    /// How it is compressed, if it is.
+    pub fn encoding(&self) -> Option<Encoding> {
+        self.position.header.encoding
+    }
+
+    /// Reads the request. Whoever asks has its memory.
+    pub async fn read(&self) -> Result<Payload, Unreadable> {
         let (store, position) = (self.store.clone(), self.position.clone());
-        let read = move || match read(&store, &position) {
+        let buffers = Buffers::new(&position);
+        let read = move || match read(&store, &position, buffers) {
             Ok(content) => Ok(content),
             Err(error) => Err(match store.log().set_aside(&position) {
                 Ok(kept) => Unreadable::SetAside { kept, why: error.to_string() },
@@ -95,7 +108,7 @@ impl Ticket {
             message: Message::Bare(message),
             arrived,
             items: usize::try_from(self.position.header.items).unwrap_or(usize::MAX),
-            permit: Arc::new(permit.unwrap_or_default()),
+            permit: Arc::default(),
             // A trace does not outlast the process, and a request may.
             caller: Caller::default(),
         })
@@ -110,16 +123,35 @@ impl Drop for Ticket {
     }
 }
 
-fn read(store: &Store, position: &Position) -> Result<(Bytes, Option<Compressed>), ReadError> {
-    let bytes = Bytes::from(store.log().read(position)?);
+/// The memory for a request, made where it will be given back: allocators keep what another thread gives back for the
+/// thread that made it, and threads for blocking work come and go.
+struct Buffers {
+    stored: Vec<u8>,
+    message: Vec<u8>,
+}
+
+impl Buffers {
+    fn new(position: &Position) -> Self {
+        let Header { encoding, message, .. } = position.header;
+        let len = usize::try_from(message).unwrap_or(usize::MAX).saturating_add(1);
+        let message = encoding.map(|_| Vec::with_capacity(len)).unwrap_or_default();
+        Buffers { stored: position.buffer(), message }
+    }
+}
+
+fn read(
+    store: &Store,
+    position: &Position,
+    buffers: Buffers,
+) -> Result<(Bytes, Option<Compressed>), ReadError> {
+    let bytes = Bytes::from(store.log().read(position, buffers.stored)?);
     let Some(encoding) = position.header.encoding else { return Ok((bytes, None)) };
-    let message = inflate(encoding, &bytes, position.header.message)?;
+    let message = inflate(encoding, &bytes, position.header.message, buffers.message)?;
     Ok((message.into(), Some(Compressed { encoding, bytes })))
 }
 
-fn inflate(encoding: Encoding, bytes: &[u8], length: u32) -> io::Result<Vec<u8>> {
+fn inflate(encoding: Encoding, bytes: &[u8], length: u32, mut message: Vec<u8>) -> io::Result<Vec<u8>> {
     let expected = usize::try_from(length).unwrap_or(usize::MAX);
-    let mut message = Vec::with_capacity(expected.saturating_add(1));
     let most = u64::from(length) + 1;
     match encoding {
         Encoding::Gzip => flate2::read::MultiGzDecoder::new(bytes).take(most).read_to_end(&mut message)?,

@@ -1,6 +1,12 @@
 //! An export request on its way through the collector: its bytes, what they hold, and the share of the memory
 //! budget that they occupy until they have left.
 
+mod budget;
+mod drain_rate;
+
+pub use budget::{Budget, Permit};
+pub use drain_rate::DrainRate;
+
 use crate::config::ComponentId;
 use crate::otlp::{Signal, wire::Malformed};
 use crate::telemetry::spans::Caller;
@@ -8,7 +14,6 @@ use bytes::Bytes;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Flag and length in front of each gRPC message.
 pub const GRPC_PREFIX: usize = 5;
@@ -30,6 +35,14 @@ pub struct Payload {
     pub permit: Arc<Permit>,
     /// The collector's own span in which it came, if that is recorded.
     pub caller: Caller,
+}
+
+impl Payload {
+    /// The bytes that it takes up: the message, and the compressed body beside it.
+    pub fn len_in_memory(&self) -> usize {
+        let arrived = self.arrived.as_ref().map_or(0, |arrived| arrived.bytes.len());
+        self.message.len().saturating_add(arrived)
+    }
 }
 
 /// An uncompressed protobuf message, which may stand in a gRPC frame already.
@@ -104,10 +117,26 @@ pub trait Consume: Clone + Send + Sync + 'static {
     /// `payload.items` is 0 when it comes.
     ///
     /// The future is dropped when the sender hangs up; at each `await` the request must be either taken or not.
-    fn consume(&self, payload: Payload) -> impl Future<Output = Result<usize, Refused>> + Send;
+    fn consume(&self, payload: Payload) -> impl Future<Output = Result<usize, NotTaken>> + Send;
 
     /// Whether some pipeline takes this signal; a receiver does not offer the others.
     fn takes(&self, signal: Signal) -> bool;
+}
+
+/// A request that was not taken.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct NotTaken {
+    /// Why.
+    pub why: Refused,
+    /// How many items it holds; 0 if it cannot be read.
+    pub items: usize,
+}
+
+impl From<Malformed> for NotTaken {
+    fn from(malformed: Malformed) -> Self {
+        NotTaken { why: Refused::Malformed(malformed), items: 0 }
+    }
 }
 
 /// Why a request was not taken. Each variant is a fact; what it means in gRPC and HTTP is `receiver::respond`'s matter.
@@ -116,6 +145,12 @@ pub enum Refused {
     /// The bytes are not an export request.
     #[error("malformed protobuf: {0}")]
     Malformed(#[from] Malformed),
+    /// With what was added to it, the request has no room in the memory budget; the sender may come back.
+    #[error("too many bytes of requests are in memory, try again")]
+    OverBudget {
+        /// When room is to be expected.
+        retry_after: Duration,
+    },
     /// A queue has no room; the sender may come back.
     #[error("the sending queue of exporter {exporter} is full")]
     QueueFull {
@@ -169,72 +204,4 @@ pub enum Refused {
     /// The collector takes nothing more.
     #[error("the collector is shutting down")]
     ShuttingDown,
-}
-
-/// The bytes of export requests that may be in memory at one time, over all receivers.
-#[derive(Clone, Debug)]
-pub struct Budget {
-    free: Arc<Semaphore>,
-    capacity: usize,
-}
-
-impl Budget {
-    /// A budget of `capacity` bytes.
-    pub fn new(capacity: usize) -> Self {
-        Budget { free: Arc::new(Semaphore::new(capacity.min(Semaphore::MAX_PERMITS))), capacity }
-    }
-
-    /// The whole budget, in bytes.
-    pub fn capacity(&self) -> usize {
-        self.capacity
-    }
-
-    /// What is occupied now, in bytes.
-    pub fn used(&self) -> usize {
-        self.capacity.saturating_sub(self.free.available_permits())
-    }
-
-    /// Waits until `bytes` are free and takes them. The caller bounds the wait.
-    pub async fn acquire(&self, bytes: u32) -> Permit {
-        match self.free.clone().acquire_many_owned(bytes).await {
-            Ok(held) => Permit { held: Some(held) },
-            // The semaphore is never closed.
-            Err(_) => Permit { held: None },
-        }
-    }
-
-    /// Takes `bytes` if they are free now.
-    pub fn try_acquire(&self, bytes: u32) -> Option<Permit> {
-        self.free.clone().try_acquire_many_owned(bytes).ok().map(|held| Permit { held: Some(held) })
-    }
-}
-
-/// A share of a [`Budget`], given back on drop.
-#[derive(Debug, Default)]
-pub struct Permit {
-    held: Option<OwnedSemaphorePermit>,
-}
-
-impl Permit {
-    /// How many bytes it covers.
-    pub fn bytes(&self) -> usize {
-        self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
-    }
-
-    /// Adds `more`, which must be of the same budget.
-    pub fn merge(&mut self, more: Permit) {
-        match (&mut self.held, more.held) {
-            (Some(held), Some(more)) => held.merge(more),
-            (held @ None, more) => *held = more,
-            (Some(_), None) => {}
-        }
-    }
-
-    /// Gives back all but `bytes`.
-    pub fn shrink_to(&mut self, bytes: usize) {
-        let surplus = self.bytes().saturating_sub(bytes);
-        if let Some(held) = &mut self.held {
-            drop(held.split(surplus));
-        }
-    }
 }

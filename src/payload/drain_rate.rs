@@ -1,4 +1,4 @@
-//! How fast a queue empties, so that senders can be told when to come back.
+//! How fast a queue or the budget empties, so that senders can be told when to come back.
 
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ impl DrainRate {
         DrainRate { state: Mutex::new(State { as_of: now, per_second: 0.0 }) }
     }
 
-    /// So many units left the queue.
+    /// So many units left.
     pub fn left(&self, units: u32, now: Instant) {
         let mut state = self.state.lock();
         state.age(now);
