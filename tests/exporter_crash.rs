@@ -53,19 +53,11 @@ async fn every_acknowledged_span_arrives_though_the_process_is_killed_thirty_tim
 
     backend.always(Answer::Accept);
     let mut collector = start(directory.path(), &backend);
-    collector.wait_until("everything is sent", |collector| {
-        let left = ["queued_items", "in_flight_items"];
-        left.iter().all(|name| collector.sum(&format!("refusal_collector_exporter_{name}"), &[]) == 0)
-    });
-    let count = |name: &str| collector.sum(&format!("refusal_collector_exporter_{name}_items_total"), &[]);
-    assert_eq!(
-        count("restored") + count("accepted"),
-        count("exported") + count("rejected") + count("dropped")
-    );
+    collector.wait_until("everything is sent", |collector| collector.account().is_settled());
+    let account = collector.account();
+    assert!(account.balances() && account.is_settled(), "{account:?}");
     // What was being written when the process was killed is in quarantine; nobody was told that it was taken.
-    let dropped = "refusal_collector_exporter_dropped_items_total";
-    let torn = collector.sum(dropped, &["reason=\"quarantined\""]);
-    assert_eq!((count("rejected"), count("dropped")), (0, torn));
+    assert_eq!((account.rejected, account.dropped), (0, account.quarantined));
     collector.signal("TERM");
     assert_eq!(collector.ended().code(), Some(0));
 

@@ -115,16 +115,10 @@ async fn withstands(what: &str, extension: &str, queue: &str) {
     }
     let took = start.elapsed();
 
-    collector.wait_until("everything is sent", |collector| {
-        let left = ["queued_items", "in_flight_items"];
-        left.iter().all(|name| collector.sum(&format!("refusal_collector_exporter_{name}"), &[]) == 0)
-    });
-    let count = |name: &str| collector.sum(&format!("refusal_collector_exporter_{name}_items_total"), &[]);
-    assert_eq!(
-        count("restored") + count("accepted"),
-        count("exported") + count("rejected") + count("dropped")
-    );
-    assert_eq!((count("rejected"), count("dropped")), (0, 0));
+    collector.wait_until("everything is sent", |collector| collector.account().is_settled());
+    let account = collector.account();
+    assert!(account.balances() && account.is_settled(), "{account:?}");
+    assert_eq!((account.rejected, account.dropped), (0, 0));
     collector.signal("TERM");
     assert_eq!(collector.ended().code(), Some(0), "{}", collector.log());
     is_over.store(true, SeqCst);

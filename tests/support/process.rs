@@ -161,11 +161,12 @@ service:
 
     /// The sum of all series of `name` whose labels hold all of `labels`, each as in `key="value"`.
     pub fn sum(&self, name: &str, labels: &[&str]) -> u64 {
-        let scrape = self.scrape();
-        let of_metric = scrape.lines().filter_map(|line| line.strip_prefix(name));
-        let matching = of_metric
-            .filter(|rest| rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label)));
-        matching.map(|rest| rest.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+        sum(&self.scrape(), name, labels)
+    }
+
+    /// The exporters' account, from one scrape.
+    pub fn account(&self) -> Account {
+        Account::of(&self.scrape(), &[])
     }
 
     /// Waits until `is_so`, which `what` describes.
@@ -209,6 +210,55 @@ impl Drop for Collector {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What has become of the items of the exporters whose labels were asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    pub accepted: u64,
+    pub restored: u64,
+    pub exported: u64,
+    pub rejected: u64,
+    pub dropped: u64,
+    /// That part of `dropped` that could not be read from disk.
+    pub quarantined: u64,
+    pub queued: u64,
+    pub in_flight: u64,
+}
+
+impl Account {
+    pub fn of(scrape: &str, labels: &[&str]) -> Self {
+        let count = |name: &str| sum(scrape, &format!("refusal_collector_exporter_{name}"), labels);
+        let quarantined = [labels, &["reason=\"quarantined\""]].concat();
+        Account {
+            accepted: count("accepted_items_total"),
+            restored: count("restored_items_total"),
+            exported: count("exported_items_total"),
+            rejected: count("rejected_items_total"),
+            dropped: count("dropped_items_total"),
+            quarantined: sum(scrape, "refusal_collector_exporter_dropped_items_total", &quarantined),
+            queued: count("queued_items"),
+            in_flight: count("in_flight_items"),
+        }
+    }
+
+    pub fn balances(&self) -> bool {
+        let left = self.queued + self.in_flight;
+        self.accepted + self.restored == self.exported + self.rejected + self.dropped + left
+    }
+
+    /// Whether everything has left.
+    pub fn is_settled(&self) -> bool {
+        (self.queued, self.in_flight) == (0, 0)
+    }
+}
+
+/// The sum of all series of `name` in Prometheus' text form whose labels hold all of `labels`.
+pub fn sum(scrape: &str, name: &str, labels: &[&str]) -> u64 {
+    let of_metric = scrape.lines().filter_map(|line| line.strip_prefix(name));
+    let matching = of_metric
+        .filter(|rest| rest.starts_with(['{', ' ']) && labels.iter().all(|label| rest.contains(label)));
+    matching.map(|rest| rest.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
 }
 
 /// Status and body of a GET request; status 0 when nobody answers.
