@@ -8,26 +8,17 @@
 mod backend;
 #[path = "support/exporters.rs"]
 mod exporters;
+#[path = "support/random.rs"]
+mod random;
 
 use backend::{Answer, Backend};
 use exporters::{BOTH, Kind, Running, Setup, span_names, spans};
+use random::Random;
 use refusal_collector::config::model::{QueueBatch, SendingQueue};
 use refusal_collector::payload::Refused;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tonic::Code;
-
-/// A small generator, the same in each run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 fn whatever(random: &mut Random, kind: Kind) -> Answer {
     let code = Code::from_i32(1 + random.below(16) as i32);

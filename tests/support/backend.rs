@@ -174,6 +174,21 @@ impl Backend {
         self.accepted()
     }
 
+    /// Cuts all connections and leaves the port for so long. What was recorded stays.
+    pub async fn leave_for(&mut self, pause: Duration) {
+        self.listener.abort();
+        let _ = (&mut self.listener).await;
+        tokio::time::sleep(pause).await;
+        let listener = loop {
+            // Another connection of this machine may have the port for a moment.
+            match TcpListener::bind(self.address).await {
+                Ok(listener) => break listener,
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        };
+        self.listener = tokio::spawn(listen(listener, None, self.shared.clone()));
+    }
+
     /// Cuts all connections and leaves the port.
     pub async fn stop(mut self) {
         self.listener.abort();
