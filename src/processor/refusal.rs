@@ -16,7 +16,7 @@ use crate::refusal::verdict::Verdict;
 use crate::refusal::vocabulary::{ANYBODY, Vocabulary, VocabularyError};
 use crate::tap::{Exchange, Joined, Kin, Record, Tap};
 use crate::telemetry::Identity;
-use crate::telemetry::events::{Lesson, Pending, SCOPE};
+use crate::telemetry::events::{Lesson, Pending, SCOPE, Wanted};
 use crate::telemetry::tally::Tally;
 use crate::telemetry::{Observation, RefusalLabels};
 use arc_swap::ArcSwap;
@@ -115,7 +115,7 @@ impl Refusal {
         let kind = Kind::of(&record.verdict).filter(|kind| wanted.has(*kind))?;
         let lesson = |provider| lesson(&self.rulebook.load().vocabulary, provider);
         let lesson = Kinds::UNKNOWN.has(kind).then(|| lesson(&record.provider));
-        Some(Pending { event: record.event(kind), is_exported: false, lesson })
+        Some(Pending { event: record.event(kind), is_glimpse: false, is_exported: false, lesson })
     }
 
     /// From the next request on, `rulebook` counts.
@@ -141,7 +141,7 @@ impl Refusal {
             resource: Envelope::default(),
             scope: Envelope::default(),
             is_own: false,
-            wanted: tally.wanted_events(self.exported),
+            wanted: tally.wanted_events(),
             tally,
             kin: match payload.signal {
                 Signal::Traces => Kin::in_request(&self.taps, &message)?,
@@ -184,7 +184,7 @@ struct Judging<'m, 'p> {
     /// Whether the scope is that of a collector's events.
     is_own: bool,
     /// Which kinds of events to make.
-    wanted: Kinds,
+    wanted: Wanted,
     tally: &'p mut Tally,
     kin: Kin,
     joined: Vec<Joined>,
@@ -310,28 +310,32 @@ impl<'m> Judging<'m, '_> {
             blind_emitter: self.blind_emitter,
             identity: identity(evidence, judgment),
         };
-        let Some(kind) = Kind::of(verdict).filter(|kind| self.wanted.has(*kind)) else {
+        let Some(kind) = Kind::of(verdict).filter(|kind| self.wanted.kinds(exported).has(*kind)) else {
             self.tally.add(&observation);
             return Ok(());
         };
-        let event = RefusalEvent::of(
-            kind,
-            &Judged {
-                evidence,
-                verdict,
-                provider,
-                response_id: observation.identity.response_id,
-                workload: &self.workload,
-                tokens: (observation.input_tokens, observation.output_tokens),
-                resource: &self.resource,
-                scope: &self.scope,
-                signal: self.signal,
-                message: item.message,
-                item: &item.range,
-            },
-        )?;
+        let judged = Judged {
+            evidence,
+            verdict,
+            provider,
+            response_id: observation.identity.response_id,
+            workload: &self.workload,
+            tokens: (observation.input_tokens, observation.output_tokens),
+            resource: &self.resource,
+            scope: &self.scope,
+            signal: self.signal,
+            message: item.message,
+            item: &item.range,
+        };
+        let is_glimpse = !self.wanted.whole(exported).has(kind);
+        let event = if is_glimpse {
+            RefusalEvent::glimpse_of(kind, &judged)
+        } else {
+            RefusalEvent::of(kind, &judged)?
+        };
         let lesson = Kinds::UNKNOWN.has(kind).then(|| lesson(self.vocabulary, provider));
-        self.tally.add_with_event(&observation, Pending { event, is_exported: exported.has(kind), lesson });
+        let is_exported = exported.has(kind);
+        self.tally.add_with_event(&observation, Pending { event, is_glimpse, is_exported, lesson });
         Ok(())
     }
 

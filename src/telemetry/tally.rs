@@ -5,7 +5,6 @@
 //! a request share all their labels: these are compared with those of the last one before anything is hashed or
 //! copied. What is kept of a response is its group, its ids as hashes, and its trace for the exemplar.
 
-use crate::refusal::event::Kinds;
 use crate::refusal::verdict::{Category, Class};
 use crate::telemetry::events::{Pending, Wanted};
 use crate::telemetry::label::MAX_BYTES;
@@ -121,9 +120,9 @@ impl Tally {
         Tally { wanted, ..self }
     }
 
-    /// Which kinds of events to make where those of `exported` are exported.
-    pub fn wanted_events(&self, exported: Kinds) -> Kinds {
-        self.wanted.kinds(exported)
+    /// Which events to make.
+    pub fn wanted_events(&self) -> Wanted {
+        self.wanted
     }
 
     /// Whether there is nothing to count.

@@ -53,7 +53,7 @@ struct Entry {
     count: u64,
     workloads: Vec<Box<str>>,
     scopes: Vec<Box<str>>,
-    trace_id: String,
+    trace_id: Vec<u8>,
 }
 
 /// One value, as the API shows it.
@@ -122,7 +122,7 @@ impl Ledger {
             count: 0,
             workloads: Vec::new(),
             scopes: Vec::new(),
-            trace_id: String::new(),
+            trace_id: Vec::new(),
         };
         entry.see(event);
         entries.insert(key, entry.clone());
@@ -149,7 +149,7 @@ impl Ledger {
             count: entry.count,
             first_seen: rfc3339(entry.first_seen),
             last_seen: rfc3339(entry.last_seen),
-            trace_id: entry.trace_id,
+            trace_id: hex(&entry.trace_id),
             teach: entry.teach,
         });
         listed.collect()
@@ -176,7 +176,7 @@ impl Entry {
         self.count += 1;
         self.last_seen = event.observed_time_unix_nano;
         if !event.trace_id.is_empty() {
-            self.trace_id = hex(&event.trace_id);
+            self.trace_id.clone_from(&event.trace_id);
         }
         note_place(&mut self.workloads, event.resource.as_ref().map(|resource| resource.workload.as_str()));
         note_place(&mut self.scopes, event.scope.as_ref().map(|scope| scope.name.as_str()));
@@ -228,7 +228,7 @@ fn tell(event: &RefusalEvent, kind: ValueKind, value: &str, entry: &Entry) {
         provider = event.provider,
         workload = of(&entry.workloads),
         scope = of(&entry.scopes),
-        trace_id = entry.trace_id,
+        trace_id = hex(&entry.trace_id),
         "{what}: {}",
         entry.teach
     );

@@ -25,6 +25,8 @@ use std::time::SystemTime;
 pub struct Pending {
     /// The event.
     pub event: RefusalEvent,
+    /// Whether it is no more than the ledger needs.
+    pub is_glimpse: bool,
     /// Whether it becomes a log record.
     pub is_exported: bool,
     /// What would teach its unknown value.
@@ -43,16 +45,25 @@ pub struct Counted {
 /// Which events to make.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted {
-    /// For the ledger and for those who watch.
-    always: Kinds,
+    /// Whether somebody watches.
+    is_watched: bool,
     /// Whether there is a logs pipeline.
     is_exported: bool,
 }
 
 impl Wanted {
-    /// The kinds, where those of `exported` are exported.
+    /// The kinds, where those of `exported` are exported. The ledger wants what is unknown.
     pub fn kinds(self, exported: Kinds) -> Kinds {
-        if self.is_exported { self.always | exported } else { self.always }
+        self.whole(exported) | Kinds::UNKNOWN
+    }
+
+    /// Those of which not only the ledger wants to hear.
+    pub fn whole(self, exported: Kinds) -> Kinds {
+        match (self.is_watched, self.is_exported) {
+            (true, _) => Kinds::ALL,
+            (false, true) => exported,
+            (false, false) => Kinds::NONE,
+        }
     }
 }
 
@@ -110,8 +121,7 @@ impl Events {
 
     /// Which events are wanted now.
     pub fn wanted(&self) -> Wanted {
-        let always = if self.watchers.count() > 0 { Kinds::ALL } else { Kinds::UNKNOWN };
-        Wanted { always, is_exported: !self.own_logs.is_empty() }
+        Wanted { is_watched: self.watchers.count() > 0, is_exported: !self.own_logs.is_empty() }
     }
 
     /// Lists unknown values in the ledger and tells nobody: for `refusal-collector selftest`, which reads it back.
@@ -126,12 +136,15 @@ impl Events {
         if counted.left_out > 0 {
             self.left_out.fetch_add(counted.left_out, Relaxed);
         }
-        for Pending { event, is_exported, lesson } in counted.events {
+        for Pending { event, is_glimpse, is_exported, lesson } in counted.events {
             if let Some(published) = Kind::of_event(&event).and_then(|kind| self.published.get(kind as usize))
             {
                 published.fetch_add(1, Relaxed);
             }
             self.ledger.note(&event, lesson.as_ref());
+            if is_glimpse {
+                continue;
+            }
             if is_exported && !self.own_logs.is_empty() {
                 self.own_logs.offer(log_record::log_record(&event));
             }
