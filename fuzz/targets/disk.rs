@@ -71,13 +71,20 @@ fn open(directory: &Path) -> Restored {
 
 fn payload(content: &[u8]) -> Payload {
     let message = Message::Bare(content.to_vec().into());
-    Payload { signal: Signal::Traces, message, arrived: None, items: 1, permit: Arc::new(Permit::default()) }
+    Payload {
+        signal: Signal::Traces,
+        message,
+        arrived: None,
+        items: 1,
+        permit: Arc::new(Permit::default()),
+        caller: Default::default(),
+    }
 }
 
 async fn contents(queue: &Restored) -> Vec<Vec<u8>> {
     let mut contents = Vec::new();
     for ticket in &queue.tickets {
-        if let Ok(payload) = ticket.read(None).await {
+        if let Ok(payload) = ticket.read().await {
             contents.push(payload.message.as_slice().to_vec());
         }
     }

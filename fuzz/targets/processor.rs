@@ -35,7 +35,14 @@ fuzz_target!(|request: &[u8]| {
 
 fn judged(signal: Signal, request: &[u8]) -> Option<Vec<u8>> {
     let message = Message::Bare(request.to_vec().into());
-    let payload = Payload { signal, message, arrived: None, items: 0, permit: Arc::new(Permit::default()) };
+    let payload = Payload {
+        signal,
+        message,
+        arrived: None,
+        items: 0,
+        permit: Arc::new(Permit::default()),
+        caller: Default::default(),
+    };
     let mut tally = RESPONSES.tally();
     let processed = PROCESSOR.process(payload, &mut tally).ok()?;
     RESPONSES.commit(tally);

@@ -60,7 +60,6 @@ impl<'m> Visit<'m> for ReadsAll {
 }
 
 fn envelope(envelope: &Envelope<'_>) -> Result<(), Malformed> {
-    let _ = envelope.schema_url();
     let mut fields = envelope.fields();
     while let Some(field) = fields.next_field()? {
         if field.number == 1
