@@ -9,6 +9,7 @@ use crate::otlp::visit::{Envelope, Visit};
 use crate::otlp::wire::{Fields, Malformed, Value};
 use crate::refusal::answer::Reader;
 use crate::refusal::answer::coding::{Bounds, Coding, Decoder, Undecodable, UnknownCoding};
+use crate::refusal::event::hex;
 use crate::refusal::evidence::{Evidence, Origin, Shown, read_log_record, read_span};
 use crate::refusal::judge::{Call, Judgment, judge, judge_answer};
 use crate::refusal::policy::Policy;
@@ -408,13 +409,6 @@ fn as_json(value: AnyValue<'_>) -> serde_json::Value {
         AnyValue::Array(array) => array.iter().filter_map(Result::ok).map(as_json).collect(),
         AnyValue::Empty | AnyValue::KeyValues(_) | AnyValue::Bytes(_) => serde_json::Value::Null,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 /// Any field will do: what is written is read back at once.

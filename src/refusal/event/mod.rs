@@ -70,8 +70,8 @@ impl RefusalEvent {
         })
     }
 
-    /// As much of [`RefusalEvent::of`] as a list of unknown values takes: which word it was, of whom, and where. That is a
-    /// tenth of the work, for vendors that send a new word with every other answer.
+    /// As much of [`RefusalEvent::of`] as a list of unknown values takes: which word it was, of whom, and where. Neither the
+    /// resource nor the item is read again for it.
     pub fn glimpse_of(kind: Kind, judged: &Judged<'_, '_>) -> Self {
         let resource = proto::Resource { workload: bounded(judged.workload), ..proto::Resource::default() };
         let name = bounded(judged.evidence.instrumentation());
