@@ -48,6 +48,7 @@ fn ordinary() -> Observation<'static> {
         instrumentation: "opentelemetry.instrumentation.anthropic",
         class: Class::Complete,
         value: Some("end_turn"),
+        vendor_category: None,
         refusal: None,
         recovered: None,
         input_tokens: Some(800),

@@ -126,10 +126,11 @@ impl Shared {
         let mut record = waiting.record.clone();
         self.judge.decide(&mut record);
         let mut tally = self.responses.tally();
-        match self.judge.event_of(&record, self.events.wanted().kinds(Kinds::NONE)) {
+        let row = match self.judge.event_of(&record, self.events.wanted().kinds(Kinds::NONE)) {
             Some(event) => tally.add_with_event(&record.observation(), event),
             None => tally.add(&record.observation()),
-        }
+        };
+        tally.teach(row, || self.judge.lesson(&record.provider));
         self.events.publish(self.responses.commit(tally));
         self.tap.metrics().unmatched();
         Some(record)

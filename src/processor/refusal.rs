@@ -17,7 +17,7 @@ use crate::refusal::vocabulary::{ANYBODY, Vocabulary, VocabularyError};
 use crate::tap::{Exchange, Joined, Kin, Record, Tap};
 use crate::telemetry::Identity;
 use crate::telemetry::events::{Lesson, Pending, SCOPE, Wanted};
-use crate::telemetry::tally::Tally;
+use crate::telemetry::tally::{Row, Tally};
 use crate::telemetry::{Observation, RefusalLabels};
 use arc_swap::ArcSwap;
 use std::borrow::Cow;
@@ -113,9 +113,12 @@ impl Refusal {
     /// The event of a record that no span has joined, if it is one of these kinds. The tap exports it in its own way.
     pub fn event_of(&self, record: &Record, wanted: Kinds) -> Option<Pending> {
         let kind = Kind::of(&record.verdict).filter(|kind| wanted.has(*kind))?;
-        let lesson = |provider| lesson(&self.rulebook.load().vocabulary, provider);
-        let lesson = Kinds::UNKNOWN.has(kind).then(|| lesson(&record.provider));
-        Some(Pending { event: record.event(kind), is_glimpse: false, is_exported: false, lesson })
+        Some(Pending { event: record.event(kind), is_exported: false })
+    }
+
+    /// Where its vocabulary would have to learn a word of this provider.
+    pub fn lesson(&self, provider: &str) -> Lesson {
+        lesson(&self.rulebook.load().vocabulary, provider)
     }
 
     /// From the next request on, `rulebook` counts.
@@ -254,7 +257,8 @@ impl<'m> Judging<'m, '_> {
         let Some(verdict) = Verdict::written_on(item.evidence) else { return Ok(()) };
         let provider = Cow::Borrowed(provider_of(item.evidence, self.vocabulary));
         let judgment = Judgment { verdict, rule: Rule::Application, provider, response_id: None };
-        self.count(item, &judgment, (None, None), Kinds::NONE)
+        self.count(item, &judgment, (None, None), Kinds::NONE)?;
+        Ok(())
     }
 
     /// What a tap has seen of the same call. It becomes the judgment, unless the application says better, or the tap
@@ -290,7 +294,7 @@ impl<'m> Judging<'m, '_> {
         judgment: &Judgment<'_>,
         tokens: (Option<u64>, Option<u64>),
         exported: Kinds,
-    ) -> Result<(), Malformed> {
+    ) -> Result<Row, Malformed> {
         let evidence = item.evidence;
         let Judgment { verdict, provider, .. } = judgment;
         let (input_tokens, output_tokens) = evidence.tokens();
@@ -302,6 +306,7 @@ impl<'m> Judging<'m, '_> {
             instrumentation: evidence.instrumentation(),
             class: verdict.class,
             value: verdict.value.as_deref(),
+            vendor_category: verdict.vendor_category(),
             refusal: refusal.map(RefusalLabels::of),
             recovered: verdict.recovered.as_ref().map(|recovered| recovered.category),
             input_tokens: input_tokens.or(tokens.0),
@@ -310,33 +315,29 @@ impl<'m> Judging<'m, '_> {
             blind_emitter: self.blind_emitter,
             identity: identity(evidence, judgment),
         };
-        let Some(kind) = Kind::of(verdict).filter(|kind| self.wanted.kinds(exported).has(*kind)) else {
-            self.tally.add(&observation);
-            return Ok(());
+        let kind = Kind::of(verdict);
+        let row = match kind.filter(|kind| self.wanted.kinds(exported).has(*kind)) {
+            None => self.tally.add(&observation),
+            Some(kind) => {
+                let judged = Judged {
+                    evidence,
+                    verdict,
+                    provider,
+                    response_id: observation.identity.response_id,
+                    workload: &self.workload,
+                    tokens: (observation.input_tokens, observation.output_tokens),
+                    resource: &self.resource,
+                    scope: &self.scope,
+                    signal: self.signal,
+                    message: item.message,
+                    item: &item.range,
+                };
+                let event = RefusalEvent::of(kind, &judged)?;
+                self.tally.add_with_event(&observation, Pending { event, is_exported: exported.has(kind) })
+            }
         };
-        let judged = Judged {
-            evidence,
-            verdict,
-            provider,
-            response_id: observation.identity.response_id,
-            workload: &self.workload,
-            tokens: (observation.input_tokens, observation.output_tokens),
-            resource: &self.resource,
-            scope: &self.scope,
-            signal: self.signal,
-            message: item.message,
-            item: &item.range,
-        };
-        let is_glimpse = !self.wanted.whole(exported).has(kind);
-        let event = if is_glimpse {
-            RefusalEvent::glimpse_of(kind, &judged)
-        } else {
-            RefusalEvent::of(kind, &judged)?
-        };
-        let lesson = Kinds::UNKNOWN.has(kind).then(|| lesson(self.vocabulary, provider));
-        let is_exported = exported.has(kind);
-        self.tally.add_with_event(&observation, Pending { event, is_glimpse, is_exported, lesson });
-        Ok(())
+        self.tally.teach(row, || lesson(self.vocabulary, provider));
+        Ok(row)
     }
 
     /// The field of an item that holds its attributes: `Span.attributes`, `LogRecord.attributes`.

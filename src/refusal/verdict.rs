@@ -58,6 +58,12 @@ pub struct Recovered<'a> {
 }
 
 impl Verdict<'_> {
+    /// The vendor's own word for the category, of a refusal or of a decline that a fallback served.
+    pub fn vendor_category(&self) -> Option<&str> {
+        let refused = self.refusal.as_ref().and_then(|refusal| refusal.vendor_category.as_deref());
+        refused.or_else(|| self.recovered.as_ref()?.vendor_category.as_deref())
+    }
+
     /// The same verdict, which borrows nothing.
     pub fn into_owned(self) -> Verdict<'static> {
         Verdict {

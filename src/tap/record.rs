@@ -210,6 +210,7 @@ impl Record {
             instrumentation: SOURCE,
             class: self.verdict.class,
             value: self.verdict.value.as_deref(),
+            vendor_category: self.verdict.vendor_category(),
             refusal: refusal.map(RefusalLabels::of),
             recovered: self.verdict.recovered.as_ref().map(|recovered| recovered.category),
             input_tokens: self.input_tokens,

@@ -35,6 +35,8 @@ pub struct Observation<'a> {
     pub class: Class,
     /// The stop value as it arrived.
     pub value: Option<&'a str>,
+    /// The vendor's category as it arrived, of a refusal or of a decline that a fallback served.
+    pub vendor_category: Option<&'a str>,
     /// Set for refusals.
     pub refusal: Option<RefusalLabels>,
     /// The category of the decline that a fallback served.
@@ -49,6 +51,18 @@ pub struct Observation<'a> {
     pub blind_emitter: bool,
     /// What tells this response from others.
     pub identity: Identity<'a>,
+}
+
+impl<'a> Observation<'a> {
+    /// The word that nobody lists: the stop reason, else the vendor's category.
+    pub fn unlisted(&self) -> Option<&'a str> {
+        let category = self.refusal.map(|refusal| refusal.category).or(self.recovered);
+        match self.class {
+            Class::Unknown => self.value,
+            _ if category == Some(Category::Unknown) => self.vendor_category,
+            _ => None,
+        }
+    }
 }
 
 impl RefusalLabels {

@@ -6,10 +6,10 @@
 //! copied. What is kept of a response is its group, its ids as hashes, and its trace for the exemplar.
 
 use crate::refusal::verdict::{Category, Class};
-use crate::telemetry::events::{Pending, Wanted};
+use crate::telemetry::events::{Lesson, Pending, ValueKind, Wanted};
 use crate::telemetry::label::MAX_BYTES;
 use crate::telemetry::seen::{Keys, Sighting};
-use crate::telemetry::{Observation, RefusalLabels};
+use crate::telemetry::{Identity, Observation, RefusalLabels};
 use std::collections::HashMap;
 
 /// The responses of one request.
@@ -30,6 +30,20 @@ pub struct Tally {
     wanted: Wanted,
 }
 
+/// How a response is counted: the same for all of one request that share their labels and tell as much.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    group: u32,
+    content: u64,
+    ending: u16,
+    richness: u32,
+    is_span: bool,
+    leaf: bool,
+    has_model: bool,
+    /// Whether the tokens were thrown away.
+    discards: bool,
+}
+
 /// The labels that most responses of a request share.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
@@ -47,6 +61,8 @@ pub(super) struct Source {
 pub(super) struct Group {
     pub(super) source: u32,
     pub(super) ending: Ending,
+    /// What would teach its unlisted word.
+    pub(super) lesson: Option<Lesson>,
     hash: u64,
     /// What came after `most_sightings`.
     pub(super) unidentified: Count,
@@ -56,8 +72,8 @@ pub(super) struct Group {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ending {
     pub(super) class: Class,
-    /// Of unknown ones, else empty.
-    pub(super) value: Box<str>,
+    /// The word that nobody lists: the stop reason or, of a refusal, the vendor's category.
+    pub(super) unlisted: Option<Box<str>>,
     pub(super) refusal: Option<RefusalLabels>,
     pub(super) recovered: Option<Category>,
 }
@@ -131,42 +147,82 @@ impl Tally {
     }
 
     /// Adds one judged response. `event` is published if it counts.
-    pub fn add_with_event(&mut self, observation: &Observation<'_>, event: Pending) {
+    pub fn add_with_event(&mut self, observation: &Observation<'_>, event: Pending) -> Row {
         let sighting = self.sightings.len();
-        self.add(observation);
+        let row = self.add(observation);
         if sighting < self.sightings.len() && self.events.len() < MOST_EVENTS {
             self.events.push((sighting, event));
         } else {
             self.events_left_out += 1;
         }
+        row
     }
 
-    /// Adds one judged response.
-    pub fn add(&mut self, observation: &Observation<'_>) {
-        let source = self.source(observation);
-        let group = self.group(source, observation);
-        let count = Count::of(observation);
-        let Some(of_group) = self.groups.get_mut(group as usize) else { return };
+    /// Adds one judged response, and gives the row for others that are like it.
+    pub fn add(&mut self, observation: &Observation<'_>) -> Row {
+        let row = self.row(observation);
+        self.add_to(row, &observation.identity, (observation.input_tokens, observation.output_tokens));
+        row
+    }
+
+    /// Adds a response that differs from the one whose row this is in nothing but its ids and how many tokens it took.
+    pub fn add_to(
+        &mut self,
+        row: Row,
+        identity: &Identity<'_>,
+        (input_tokens, output_tokens): (Option<u64>, Option<u64>),
+    ) {
+        let tokens = |tokens: Option<u64>| match tokens {
+            Some(tokens) if row.discards && tokens <= MOST_TOKENS => tokens,
+            _ => 0,
+        };
+        let count =
+            Count { responses: 1, input_tokens: tokens(input_tokens), output_tokens: tokens(output_tokens) };
         if self.sightings.len() >= self.most_sightings {
-            of_group.unidentified.add(count);
+            if let Some(group) = self.groups.get_mut(row.group as usize) {
+                group.unidentified.add(count);
+            }
             return;
         }
-        let identity = &observation.identity;
         self.sightings.push(Sighting {
             keys: Keys::new(identity, &self.hash),
-            is_span: identity.is_span,
-            leaf: identity.leaf,
-            has_model: !observation.model.is_empty(),
-            ending: ending_code(observation),
-            richness: richness(observation),
-            content: of_group.hash,
+            is_span: row.is_span,
+            leaf: row.leaf,
+            has_model: row.has_model,
+            ending: row.ending,
+            richness: row.richness,
+            content: row.content,
         });
         self.details.push(Detail {
-            group,
+            group: row.group,
             count,
             trace_id: identity.trace_id.try_into().unwrap_or_default(),
             span_id: identity.span_id.try_into().unwrap_or_default(),
         });
+    }
+
+    /// Says what would teach the unlisted word of a row. It is asked for once, where there is such a word.
+    pub fn teach(&mut self, row: Row, lesson: impl FnOnce() -> Lesson) {
+        if let Some(group) = self.groups.get_mut(row.group as usize)
+            && group.ending.unlisted.is_some()
+        {
+            group.lesson.get_or_insert_with(lesson);
+        }
+    }
+
+    fn row(&mut self, observation: &Observation<'_>) -> Row {
+        let source = self.source(observation);
+        let group = self.group(source, observation);
+        Row {
+            group,
+            content: self.groups.get(group as usize).map_or(0, |group| group.hash),
+            ending: ending_code(observation),
+            richness: richness(observation),
+            is_span: observation.identity.is_span,
+            leaf: observation.identity.leaf,
+            has_model: !observation.model.is_empty(),
+            discards: observation.discard_output && observation.refusal.is_some(),
+        }
     }
 
     pub(super) fn sources(&self) -> &[Source] {
@@ -205,8 +261,7 @@ impl Tally {
 
     fn group(&mut self, source: u32, observation: &Observation<'_>) -> u32 {
         let class = observation.class;
-        let value =
-            if class == Class::Unknown { start_of(observation.value.unwrap_or_default()) } else { "" };
+        let unlisted = observation.unlisted();
         let (refusal, recovered) = (observation.refusal, observation.recovered);
         let is_plain = class != Class::Unknown && refusal.is_none() && recovered.is_none();
         let Some(of_source) = self.sources.get_mut(source as usize) else { return NONE };
@@ -217,19 +272,19 @@ impl Tally {
             }
             *plain = next;
         }
-        let hash = self.hash.hash_one((of_source.hash, class, value, refusal, recovered));
+        let hash = self.hash.hash_one((of_source.hash, class, unlisted, refusal, recovered));
         if !is_plain {
             if let Some(known) = self.group_by_hash.get(&hash)
                 && let Some(group) = self.groups.get(*known as usize)
                 && group.source == source
-                && group.ending.is(class, value, refusal, recovered)
+                && group.ending.is(class, unlisted, refusal, recovered)
             {
                 return *known;
             }
             self.group_by_hash.insert(hash, next);
         }
-        let ending = Ending { class, value: Box::from(value), refusal, recovered };
-        self.groups.push(Group { source, ending, hash, unidentified: Count::default() });
+        let ending = Ending { class, unlisted: unlisted.map(Box::from), refusal, recovered };
+        self.groups.push(Group { source, ending, lesson: None, hash, unidentified: Count::default() });
         next
     }
 }
@@ -258,31 +313,25 @@ impl Source {
 }
 
 impl Ending {
+    /// The word that nobody lists, and what kind of word it is.
+    pub(super) fn unlisted(&self) -> Option<(ValueKind, &str)> {
+        let kind = if self.class == Class::Unknown { ValueKind::StopReason } else { ValueKind::Category };
+        Some((kind, self.unlisted.as_deref()?))
+    }
+
     fn is(
         &self,
         class: Class,
-        value: &str,
+        unlisted: Option<&str>,
         refusal: Option<RefusalLabels>,
         recovered: Option<Category>,
     ) -> bool {
-        (self.class, self.value.as_ref(), self.refusal, self.recovered) == (class, value, refusal, recovered)
+        (self.class, self.unlisted.as_deref(), self.refusal, self.recovered)
+            == (class, unlisted, refusal, recovered)
     }
 }
 
 impl Count {
-    fn of(observation: &Observation<'_>) -> Self {
-        let is_discarded = observation.discard_output && observation.refusal.is_some();
-        let tokens = |tokens: Option<u64>| match tokens {
-            Some(tokens) if is_discarded && tokens <= MOST_TOKENS => tokens,
-            _ => 0,
-        };
-        Count {
-            responses: 1,
-            input_tokens: tokens(observation.input_tokens),
-            output_tokens: tokens(observation.output_tokens),
-        }
-    }
-
     pub(super) fn add(&mut self, other: Count) {
         self.responses += other.responses;
         self.input_tokens += other.input_tokens;

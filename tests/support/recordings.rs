@@ -276,6 +276,7 @@ impl<'m> Visit<'m> for Judging<'m, '_> {
             instrumentation: evidence.instrumentation(),
             class: verdict.class,
             value: verdict.value.as_deref(),
+            vendor_category: verdict.vendor_category(),
             refusal: refusal.map(|refusal| RefusalLabels {
                 category: refusal.category,
                 actor: refusal.actor,

@@ -25,6 +25,7 @@ pub fn observation() -> Observation<'static> {
         instrumentation: "opentelemetry.instrumentation.anthropic",
         class: Class::Complete,
         value: Some("end_turn"),
+        vendor_category: None,
         refusal: None,
         recovered: None,
         input_tokens: Some(21),
@@ -51,7 +52,7 @@ pub fn refused() -> Observation<'static> {
 
 pub fn count(responses: &Responses, observations: &[Observation<'_>]) {
     let mut tally = responses.tally();
-    observations.iter().for_each(|observation| tally.add(observation));
+    observations.iter().for_each(|observation| _ = tally.add(observation));
     responses.commit(tally);
 }
 

@@ -70,20 +70,6 @@ impl RefusalEvent {
         })
     }
 
-    /// As much of [`RefusalEvent::of`] as a list of unknown values takes: which word it was, of whom, and where. Neither the
-    /// resource nor the item is read again for it.
-    pub fn glimpse_of(kind: Kind, judged: &Judged<'_, '_>) -> Self {
-        let resource = proto::Resource { workload: bounded(judged.workload), ..proto::Resource::default() };
-        let name = bounded(judged.evidence.instrumentation());
-        RefusalEvent {
-            trace_id: id::<16>(judged.evidence.identity().trace_id),
-            resource: Some(resource),
-            scope: Some(proto::Scope { name, version: String::new() }),
-            provider: bounded(judged.provider),
-            ..RefusalEvent::saying(kind, judged.verdict)
-        }
-    }
-
     /// An event that says how a response ended, and nothing of which response it was.
     pub fn saying(kind: Kind, verdict: &Verdict<'_>) -> Self {
         RefusalEvent {

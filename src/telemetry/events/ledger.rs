@@ -4,11 +4,12 @@
 //! It is in memory and bounded: so many values, each with so many workloads and scopes. A value that comes when it is
 //! full is counted and not listed.
 
-use crate::refusal::event::{Kind, RefusalEvent, hex};
+use crate::refusal::event::{Kind, hex};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The values that nobody knows. One per process.
 #[derive(Debug)]
@@ -25,6 +26,29 @@ pub struct Lesson {
     pub vendor: Box<str>,
     /// The field of the vendor's API that stop reasons stand in.
     pub stop_field: &'static str,
+}
+
+/// Responses of one request that have the same unknown value and come from the same place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encounter {
+    /// What kind of value it is.
+    pub kind: ValueKind,
+    /// The value as it arrived.
+    pub value: Box<str>,
+    /// `gen_ai.provider.name`; may be empty.
+    pub provider: Box<str>,
+    /// `llm.workload`.
+    pub workload: Box<str>,
+    /// `llm.instrumentation`; may be empty.
+    pub scope: Box<str>,
+    /// The newest of them that has a trace.
+    pub trace_id: Option<[u8; 16]>,
+    /// How many they are.
+    pub responses: u64,
+    /// When they were counted.
+    pub time: SystemTime,
+    /// What would teach the value.
+    pub lesson: Lesson,
 }
 
 /// What kind of value is unknown.
@@ -48,12 +72,12 @@ struct Key {
 struct Entry {
     vendor: Box<str>,
     teach: String,
-    first_seen: u64,
-    last_seen: u64,
+    first_seen: SystemTime,
+    last_seen: SystemTime,
     count: u64,
     workloads: Vec<Box<str>>,
     scopes: Vec<Box<str>>,
-    trace_id: Vec<u8>,
+    trace_id: Option<[u8; 16]>,
 }
 
 /// One value, as the API shows it.
@@ -95,18 +119,17 @@ impl Ledger {
         Ledger { limit, entries: Mutex::default(), overflow: AtomicU64::new(0) }
     }
 
-    /// Notes the unknown value of an event, if it has one, and tells it in the log when it is new.
-    pub fn note(&self, event: &RefusalEvent, lesson: Option<&Lesson>) {
-        let (Some((kind, value)), Some(lesson)) = (unknown_value(event), lesson) else { return };
-        let key = Key { kind, provider: event.provider.as_str().into(), value: value.into() };
+    /// Notes an unknown value, and tells it in the log when it is new.
+    pub fn note(&self, met: &Encounter) {
+        let key = Key { kind: met.kind, provider: met.provider.clone(), value: met.value.clone() };
         let mut entries = self.entries.lock();
         if let Some(entry) = entries.get_mut(&key) {
-            entry.see(event);
+            entry.see(met);
             return;
         }
         if entries.len() >= self.limit {
             drop(entries);
-            if self.overflow.fetch_add(1, Relaxed) == 0 {
+            if self.overflow.fetch_add(met.responses, Relaxed) == 0 {
                 tracing::warn!(
                     limit = self.limit,
                     "the ledger of unknown values is full: more are counted and not listed"
@@ -115,19 +138,19 @@ impl Ledger {
             return;
         }
         let mut entry = Entry {
-            vendor: lesson.vendor.clone(),
-            teach: lesson.line(kind, value),
-            first_seen: event.observed_time_unix_nano,
-            last_seen: 0,
+            vendor: met.lesson.vendor.clone(),
+            teach: met.lesson.line(met.kind, &met.value),
+            first_seen: met.time,
+            last_seen: met.time,
             count: 0,
             workloads: Vec::new(),
             scopes: Vec::new(),
-            trace_id: Vec::new(),
+            trace_id: None,
         };
-        entry.see(event);
+        entry.see(met);
         entries.insert(key, entry.clone());
         drop(entries);
-        tell(event, kind, value, &entry);
+        tell(met, &entry);
     }
 
     /// All values, the newest first.
@@ -149,7 +172,7 @@ impl Ledger {
             count: entry.count,
             first_seen: rfc3339(entry.first_seen),
             last_seen: rfc3339(entry.last_seen),
-            trace_id: hex(&entry.trace_id),
+            trace_id: entry.trace_id.map_or_else(String::new, |id| hex(&id)),
             teach: entry.teach,
         });
         listed.collect()
@@ -172,35 +195,29 @@ impl Ledger {
 }
 
 impl Entry {
-    fn see(&mut self, event: &RefusalEvent) {
-        self.count += 1;
-        self.last_seen = event.observed_time_unix_nano;
-        if !event.trace_id.is_empty() {
-            self.trace_id.clone_from(&event.trace_id);
-        }
-        note_place(&mut self.workloads, event.resource.as_ref().map(|resource| resource.workload.as_str()));
-        note_place(&mut self.scopes, event.scope.as_ref().map(|scope| scope.name.as_str()));
+    fn see(&mut self, met: &Encounter) {
+        self.count += met.responses;
+        self.last_seen = met.time;
+        self.trace_id = met.trace_id.or(self.trace_id);
+        note_place(&mut self.workloads, &met.workload);
+        note_place(&mut self.scopes, &met.scope);
     }
 }
 
-fn note_place(places: &mut Vec<Box<str>>, place: Option<&str>) {
-    let place = crate::refusal::evidence::start(place.unwrap_or_default(), LONGEST_PLACE);
+fn note_place(places: &mut Vec<Box<str>>, place: &str) {
+    let place = crate::refusal::evidence::start(place, LONGEST_PLACE);
     if !place.is_empty() && places.len() < MOST_PLACES && !places.iter().any(|known| **known == *place) {
         places.push(place.into());
     }
 }
 
-fn unknown_value(event: &RefusalEvent) -> Option<(ValueKind, &str)> {
-    match Kind::of_event(event)? {
-        Kind::StopReasonUnknown => {
-            Some((ValueKind::StopReason, event.stop_reason.as_ref()?.value.as_deref()?))
+impl ValueKind {
+    /// The kind of the events that tell of such a value.
+    pub fn of_events(self) -> Kind {
+        match self {
+            ValueKind::StopReason => Kind::StopReasonUnknown,
+            ValueKind::Category => Kind::CategoryUnknown,
         }
-        Kind::CategoryUnknown => {
-            let refused = event.refusal.as_ref().map(|refusal| &refusal.vendor_category);
-            let recovered = event.recovery.as_ref().map(|recovery| &recovery.vendor_category);
-            Some((ValueKind::Category, refused.or(recovered)?.as_deref()?))
-        }
-        Kind::Refused | Kind::StopReasonMissing => None,
     }
 }
 
@@ -217,18 +234,18 @@ impl Lesson {
     }
 }
 
-fn tell(event: &RefusalEvent, kind: ValueKind, value: &str, entry: &Entry) {
-    let what = match kind {
+fn tell(met: &Encounter, entry: &Entry) {
+    let what = match met.kind {
         ValueKind::StopReason => "a stop reason that nobody knows; say what it means",
         ValueKind::Category => "a refusal category that nobody knows; say what it means",
     };
     let of = |places: &[Box<str>]| places.first().map(|place| place.to_string()).unwrap_or_default();
     tracing::warn!(
-        value,
-        provider = event.provider,
+        value = &*met.value,
+        provider = &*met.provider,
         workload = of(&entry.workloads),
         scope = of(&entry.scopes),
-        trace_id = hex(&entry.trace_id),
+        trace_id = entry.trace_id.map_or_else(String::new, |id| hex(&id)),
         "{what}: {}",
         entry.teach
     );
@@ -245,42 +262,42 @@ fn yaml(word: &str) -> String {
     if is_plain { word.to_owned() } else { serde_json::to_string(word).unwrap_or_default() }
 }
 
-fn rfc3339(nanos: u64) -> String {
-    let time = std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_nanos(nanos));
-    humantime::format_rfc3339_millis(time.unwrap_or(std::time::UNIX_EPOCH)).to_string()
+fn rfc3339(time: SystemTime) -> String {
+    // What cannot be written so is an error of the clock.
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default().min(LATEST);
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }
+
+/// The last second of the year 9999.
+const LATEST: Duration = Duration::from_secs(253_402_300_799);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::v1 as proto;
-    use crate::refusal::event::Numbered;
 
-    fn unknown(value: &str, workload: &str) -> RefusalEvent {
-        RefusalEvent {
-            kind: Kind::StopReasonUnknown.number(),
-            observed_time_unix_nano: 1_700_000_000_000_000_000,
-            trace_id: vec![0xab; 16],
-            resource: Some(proto::Resource { workload: workload.to_owned(), ..Default::default() }),
-            scope: Some(proto::Scope { name: "my.llm.client".to_owned(), ..Default::default() }),
-            provider: "anthropic".to_owned(),
-            stop_reason: Some(proto::StopReason { class: 9, value: Some(value.to_owned()) }),
-            ..RefusalEvent::default()
+    fn unknown(value: &str, workload: &str) -> Encounter {
+        Encounter {
+            kind: ValueKind::StopReason,
+            value: value.into(),
+            provider: "anthropic".into(),
+            workload: workload.into(),
+            scope: "my.llm.client".into(),
+            trace_id: Some([0xab; 16]),
+            responses: 1,
+            time: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+            lesson: Lesson { vendor: "anthropic".into(), stop_field: "stop_reason" },
         }
-    }
-
-    fn lesson() -> Lesson {
-        Lesson { vendor: "anthropic".into(), stop_field: "stop_reason" }
     }
 
     #[test]
     fn a_value_is_one_entry_with_all_who_met_it() {
         let ledger = Ledger::new(10);
         for workload in ["checkout", "search", "checkout"] {
-            ledger.note(&unknown("halt", workload), Some(&lesson()));
+            ledger.note(&unknown("halt", workload));
         }
+        ledger.note(&Encounter { responses: 4, trace_id: None, ..unknown("halt", "search") });
         let [entry] = ledger.list().try_into().unwrap();
-        assert_eq!((entry.value.as_str(), entry.count), ("halt", 3));
+        assert_eq!((entry.value.as_str(), entry.count), ("halt", 7));
         assert_eq!(entry.workloads, ["checkout", "search"]);
         assert_eq!(entry.scopes, ["my.llm.client"]);
         assert_eq!(entry.trace_id, "ab".repeat(16));
@@ -296,7 +313,7 @@ mod tests {
         let ledger = Ledger::new(100);
         for number in 0..10_000 {
             let (value, workload) = (format!("value {number}"), "w".repeat(number));
-            ledger.note(&unknown(&value, &workload), Some(&lesson()));
+            ledger.note(&unknown(&value, &workload));
         }
         assert_eq!((ledger.len(), ledger.overflow()), (100, 9_900));
         let longest = ledger.list().iter().flat_map(|entry| &entry.workloads).map(String::len).max();

@@ -3,13 +3,14 @@
 //!
 //! An event is made while its request is judged, if somebody [wants](Events::wanted) it, and lies in the request's
 //! [`Tally`](crate::telemetry::tally::Tally) until the request is taken and its responses are counted. Then it is
-//! [published](Events::publish), if its response counted; a request that is pushed back or sent again gives none.
+//! [published](Events::publish), if its response counted; a request that is pushed back or sent again gives none. The
+//! ledger takes no events, of which nearly all would say the same, but what the tally comes to.
 
 pub mod ledger;
 pub mod log_record;
 pub mod watch;
 
-pub use ledger::{Ledger, Lesson, Unknown};
+pub use ledger::{Encounter, Ledger, Lesson, Unknown, ValueKind};
 pub use log_record::{SCOPE, severity};
 pub use watch::{CannotWatch, Filter, Sight, Watch, WatchLimits, Watchers};
 
@@ -25,20 +26,18 @@ use std::time::SystemTime;
 pub struct Pending {
     /// The event.
     pub event: RefusalEvent,
-    /// Whether it is no more than the ledger needs.
-    pub is_glimpse: bool,
     /// Whether it becomes a log record.
     pub is_exported: bool,
-    /// What would teach its unknown value.
-    pub lesson: Option<Lesson>,
 }
 
-/// The events of a request whose responses have been counted.
+/// What is told of a request whose responses have been counted.
 #[derive(Debug, Default)]
 pub struct Counted {
-    /// Those of responses that counted.
+    /// The unknown values of responses that counted.
+    pub unknown: Vec<Encounter>,
+    /// The events of responses that counted.
     pub events: Vec<Pending>,
-    /// How many were left out because one request had too many.
+    /// How many events were left out because one request had too many.
     pub left_out: u64,
 }
 
@@ -52,13 +51,8 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    /// The kinds, where those of `exported` are exported. The ledger wants what is unknown.
+    /// The kinds, where those of `exported` are exported.
     pub fn kinds(self, exported: Kinds) -> Kinds {
-        self.whole(exported) | Kinds::UNKNOWN
-    }
-
-    /// Those of which not only the ledger wants to hear.
-    pub fn whole(self, exported: Kinds) -> Kinds {
         match (self.is_watched, self.is_exported) {
             (true, _) => Kinds::ALL,
             (false, true) => exported,
@@ -126,29 +120,33 @@ impl Events {
 
     /// Lists unknown values in the ledger and tells nobody: for `refusal-collector selftest`, which reads it back.
     pub fn list(&self, counted: &Counted) {
-        for Pending { event, lesson, .. } in &counted.events {
-            self.ledger.note(event, lesson.as_ref());
-        }
+        counted.unknown.iter().for_each(|met| self.ledger.note(met));
     }
 
-    /// Gives the events of a request that was taken to all who want them. Waits for nobody.
+    /// Gives what is told of a request that was taken to all who want it. Waits for nobody.
     pub fn publish(&self, counted: Counted) {
         if counted.left_out > 0 {
             self.left_out.fetch_add(counted.left_out, Relaxed);
         }
-        for Pending { event, is_glimpse, is_exported, lesson } in counted.events {
-            if let Some(published) = Kind::of_event(&event).and_then(|kind| self.published.get(kind as usize))
-            {
-                published.fetch_add(1, Relaxed);
-            }
-            self.ledger.note(&event, lesson.as_ref());
-            if is_glimpse {
-                continue;
+        // The ledger hears of every unknown value, whoever else wants the event.
+        for met in &counted.unknown {
+            self.note_published(met.kind.of_events(), met.responses);
+            self.ledger.note(met);
+        }
+        for Pending { event, is_exported } in counted.events {
+            if let Some(kind) = Kind::of_event(&event).filter(|kind| !Kinds::UNKNOWN.has(*kind)) {
+                self.note_published(kind, 1);
             }
             if is_exported && !self.own_logs.is_empty() {
                 self.own_logs.offer(log_record::log_record(&event));
             }
             self.watchers.show(&Arc::new(event));
+        }
+    }
+
+    fn note_published(&self, kind: Kind, events: u64) {
+        if let Some(published) = self.published.get(kind as usize) {
+            published.fetch_add(events, Relaxed);
         }
     }
 

@@ -20,12 +20,12 @@ mod tests;
 use crate::config::model::LabelLimits;
 use crate::refusal::event::RefusalEvent;
 use crate::refusal::verdict::Class;
-use crate::telemetry::events::Counted;
+use crate::telemetry::events::{Counted, Encounter};
 use crate::telemetry::label::{Cap, Label};
 use crate::telemetry::metric::{Descriptor, Exemplar, Point, Sink, Unit, Value};
 use crate::telemetry::seen::{Seen, cluster};
 use crate::telemetry::series::{Family, Series, SeriesBudget};
-use crate::telemetry::tally::{Count, Detail, Ending, Source, Tally};
+use crate::telemetry::tally::{Count, Detail, Ending, Group, Source, Tally};
 use labels::{
     BlindLabels, DiscardedLabels, Fold, Free, MissingLabels, Others, Place, RecoveryLabels, RefusalSeries,
     ResponseLabels, TokenType, UnknownLabels,
@@ -192,6 +192,7 @@ impl Responses {
         });
         self.repeated.fetch_add((tally.sightings.len() - new) as u64, Relaxed);
 
+        let mut unknown = Vec::new();
         let mut last: Option<(u32, Place)> = None;
         for (group, (count, trace)) in tally.groups().iter().zip(counts) {
             if count.responses == 0 {
@@ -202,15 +203,19 @@ impl Responses {
                 Some((known, place)) if known == group.source => place,
                 _ => self.place(source),
             };
-            self.count(&place, source, &group.ending, &Event { count, trace, now });
+            let event = Event { count, trace, now };
+            self.count(&place, source, &group.ending, &event);
+            unknown.extend(encounter(group, source, &event));
             last = Some((group.source, place));
         }
         for (detail, described) in described_by_another {
             let Some((group, source)) = tally.group_and_source(detail) else { continue };
             let describing = tally.details.get(described).and_then(|detail| tally.group_and_source(detail));
-            let place = self.place(describing.map_or(source, |(_, source)| source));
+            let describing = describing.map_or(source, |(_, source)| source);
             let trace = Some(detail).filter(|detail| detail.has_trace());
-            self.count(&place, source, &group.ending, &Event { count: detail.count, trace, now });
+            let event = Event { count: detail.count, trace, now };
+            self.count(&self.place(describing), source, &group.ending, &event);
+            unknown.extend(encounter(group, describing, &event));
         }
         let events = pending.into_iter().filter_map(|(sighting, mut pending)| {
             let described = *evented.get(&sighting)?;
@@ -223,7 +228,7 @@ impl Responses {
             }
             Some(pending)
         });
-        Counted { events: events.collect(), left_out: tally.events_left_out }
+        Counted { events: events.collect(), unknown, left_out: tally.events_left_out }
     }
 
     fn place(&self, source: &Source) -> Place {
@@ -238,7 +243,7 @@ impl Responses {
     /// Counts responses that share all labels: those of `place`, and of `source` who told of them.
     fn count(&self, place: &Place, source: &Source, ending: &Ending, event: &Event<'_>) {
         let mut folded = Folded::default();
-        let Ending { class, value, refusal, recovered } = ending;
+        let Ending { class, unlisted, refusal, recovered } = ending;
         let responses = event.count.responses;
         folded.note(Free::Provider, place.provider == *self.providers.other());
         folded.note(Free::Model, place.model == *self.models.other());
@@ -270,7 +275,7 @@ impl Responses {
         let Place { provider, workload, .. } = place;
         if *class == Class::Unknown {
             let values = self.values_of(&provider);
-            let value = values.label(value);
+            let value = values.label(unlisted.as_deref().unwrap_or_default());
             folded.note(Free::Value, value == *values.other());
             let labels = UnknownLabels { provider: provider.clone(), workload: workload.clone(), value };
             let (series, labels) = self.series(&self.unknown, labels, event, &mut folded);
@@ -382,6 +387,24 @@ fn describe(event: &mut RefusalEvent, source: &Source) {
     if let Some(resource) = &mut event.resource {
         resource.workload = workload.to_owned();
     }
+}
+
+/// What the ledger is told of responses of one group that counted: `source` says where they come from.
+fn encounter(group: &Group, source: &Source, event: &Event<'_>) -> Option<Encounter> {
+    let (kind, value) = group.ending.unlisted()?;
+    let lesson = group.lesson.clone()?;
+    let [provider, _, workload, scope] = source.labels().map(Box::from);
+    Some(Encounter {
+        kind,
+        value: value.into(),
+        provider,
+        workload,
+        scope,
+        trace_id: event.trace.map(|detail| detail.trace_id),
+        responses: event.count.responses,
+        time: event.now,
+        lesson,
+    })
 }
 
 fn nanos(time: SystemTime) -> u64 {

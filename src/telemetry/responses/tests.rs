@@ -13,6 +13,7 @@ fn observation() -> Observation<'static> {
         instrumentation: "opentelemetry.instrumentation.anthropic",
         class: Class::Complete,
         value: Some("end_turn"),
+        vendor_category: None,
         refusal: None,
         recovered: None,
         input_tokens: Some(21),
@@ -44,7 +45,7 @@ fn limits() -> LabelLimits {
 
 fn count<'a>(responses: &Responses, observations: impl IntoIterator<Item = Observation<'a>>) {
     let mut tally = responses.tally();
-    observations.into_iter().for_each(|observation| tally.add(&observation));
+    observations.into_iter().for_each(|observation| _ = tally.add(&observation));
     responses.commit(tally);
 }
 
