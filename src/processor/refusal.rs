@@ -7,9 +7,10 @@ use crate::otlp::splice::{splice, splice_in_order};
 use crate::otlp::visit::{Envelope, Visit};
 use crate::otlp::wire::Malformed;
 use crate::payload::Payload;
+use crate::processor::precedents::{Decision, Precedents};
 use crate::processor::workload::{SELFTEST, Workload};
 use crate::refusal::event::{Judged, Kind, Kinds, RefusalEvent};
-use crate::refusal::evidence::{Evidence, Origin, read_log_record, read_span};
+use crate::refusal::evidence::{Evidence, Origin, may_be_a_call, read_call, read_log_record};
 use crate::refusal::judge::{Judge, Judgment, Rule, decide_again, provider_of};
 use crate::refusal::policy::{Policy, UnknownVendor};
 use crate::refusal::verdict::Verdict;
@@ -136,6 +137,7 @@ impl Refusal {
             vocabulary: &rulebook.vocabulary,
             policy: &rulebook.policy,
             judge: Judge::new(&rulebook.vocabulary, &rulebook.policy),
+            precedents: Precedents::default(),
             signal: payload.signal,
             origin: Origin::default(),
             workload: String::new(),
@@ -176,6 +178,7 @@ struct Judging<'m, 'p> {
     vocabulary: &'p Vocabulary,
     policy: &'p Policy,
     judge: Judge<'m>,
+    precedents: Precedents<'m>,
     signal: Signal,
     origin: Origin<'m>,
     workload: String,
@@ -195,6 +198,7 @@ struct Judging<'m, 'p> {
 
 impl<'m> Visit<'m> for Judging<'m, '_> {
     fn resource(&mut self, resource: &Envelope<'m>) -> Result<(), Malformed> {
+        self.precedents.clear();
         self.origin = Origin::of_resource(resource)?;
         self.processor.workload.name(resource, &mut self.workload)?;
         self.others |= self.workload != SELFTEST;
@@ -203,6 +207,7 @@ impl<'m> Visit<'m> for Judging<'m, '_> {
     }
 
     fn scope(&mut self, scope: &Envelope<'m>) -> Result<(), Malformed> {
+        self.precedents.clear();
         self.origin.enter_scope(scope)?;
         let emitter = self.vocabulary.emitter(self.origin.instrumentation());
         self.blind_emitter = emitter.is_some_and(|emitter| emitter.blind);
@@ -217,13 +222,7 @@ impl<'m> Visit<'m> for Judging<'m, '_> {
         item: Range<usize>,
         appended: &mut Vec<u8>,
     ) -> Result<(), Malformed> {
-        let evidence = match self.signal {
-            _ if self.is_own => None,
-            Signal::Traces => read_span(message, item.clone(), &self.origin)?,
-            Signal::Logs => read_log_record(message, item.clone(), &self.origin)?,
-            Signal::Metrics => None,
-        };
-        let Some(evidence) = evidence else { return Ok(()) };
+        let Some(evidence) = self.read(message, &item, appended)? else { return Ok(()) };
         let item = Item { message, range: item, evidence: &evidence };
         if evidence.is_judged() {
             return self.count_judged(&item);
@@ -234,8 +233,14 @@ impl<'m> Visit<'m> for Judging<'m, '_> {
         let joined = self.join(&evidence, &mut judgment);
         judgment.verdict.append(&evidence, appended, self.attributes_field());
         let tokens = joined.as_ref().map_or((None, None), |joined| joined.waiting.record.tokens());
-        self.count(&item, &judgment, tokens, self.processor.exported)?;
-        self.joined.extend(joined);
+        let row = self.count(&item, &judgment, tokens, self.processor.exported)?;
+        match joined {
+            Some(joined) => self.joined.push(joined),
+            None if self.wanted_kind(&judgment.verdict, self.processor.exported).is_some() => {}
+            None => {
+                self.precedents.note(&evidence, || Decision { row, appended: appended.as_slice().into() })
+            }
+        }
         Ok(())
     }
 }
@@ -248,6 +253,36 @@ struct Item<'m, 'e> {
 }
 
 impl<'m> Judging<'m, '_> {
+    /// What an item tells, if it tells of a response that is still to be judged.
+    fn read(
+        &mut self,
+        message: &'m [u8],
+        item: &Range<usize>,
+        appended: &mut Vec<u8>,
+    ) -> Result<Option<Evidence<'m>>, Malformed> {
+        match self.signal {
+            _ if self.is_own => Ok(None),
+            Signal::Metrics => Ok(None),
+            Signal::Logs => read_log_record(message, item.clone(), &self.origin),
+            Signal::Traces => {
+                let is_done = !may_be_a_call(message, item.clone(), &self.origin)?
+                    || self.decides_again(message, item, appended);
+                if is_done { Ok(None) } else { read_call(message, item.clone(), &self.origin) }
+            }
+        }
+    }
+
+    /// Whether a span tells the same as one that was judged, and so is done with. What taps have seen is another matter.
+    fn decides_again(&mut self, message: &'m [u8], span: &Range<usize>, appended: &mut Vec<u8>) -> bool {
+        if !self.processor.taps.iter().all(|tap| tap.is_empty()) {
+            return false;
+        }
+        let Some((decision, likeness)) = self.precedents.find(message, span) else { return false };
+        appended.extend_from_slice(&decision.appended);
+        self.tally.add_to(decision.row, &likeness.identity, likeness.tokens);
+        true
+    }
+
     /// An item that another collector has judged is passed on as it is, and counted if the user wants that. Its event has
     /// been exported by the other one, if at all.
     fn count_judged(&mut self, item: &Item<'m, '_>) -> Result<(), Malformed> {
@@ -315,8 +350,7 @@ impl<'m> Judging<'m, '_> {
             blind_emitter: self.blind_emitter,
             identity: identity(evidence, judgment),
         };
-        let kind = Kind::of(verdict);
-        let row = match kind.filter(|kind| self.wanted.kinds(exported).has(*kind)) {
+        let row = match self.wanted_kind(verdict, exported) {
             None => self.tally.add(&observation),
             Some(kind) => {
                 let judged = Judged {
@@ -338,6 +372,11 @@ impl<'m> Judging<'m, '_> {
         };
         self.tally.teach(row, || lesson(self.vocabulary, provider));
         Ok(row)
+    }
+
+    /// The kind of the event that somebody wants of a response, if there is one.
+    fn wanted_kind(&self, verdict: &Verdict<'_>, exported: Kinds) -> Option<Kind> {
+        Kind::of(verdict).filter(|kind| self.wanted.kinds(exported).has(*kind))
     }
 
     /// The field of an item that holds its attributes: `Span.attributes`, `LogRecord.attributes`.

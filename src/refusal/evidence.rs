@@ -14,13 +14,16 @@ mod found;
 mod origin;
 mod places;
 mod read;
+mod template;
 mod text;
 
 pub use facts::{Fact, Shown};
 pub use origin::Origin;
 pub use read::{read_log_record, read_span};
 
-pub(crate) use places::{Place, PlaceKind};
+pub(crate) use places::{PLACES, Place, PlaceKind};
+pub(crate) use read::{may_be_a_call, read_call};
+pub(crate) use template::{Ending, Likeness, Template};
 pub(crate) use text::{Words, start, unquoted};
 
 /// What one item tells.
@@ -78,6 +81,16 @@ impl<'a> Evidence<'a> {
         self.found.seen.has(Meaning::Class)
     }
 
+    /// The request that the item stands in.
+    pub(crate) fn message(&self) -> &'a [u8] {
+        self.found.message
+    }
+
+    /// Where the item stands in its request.
+    pub(crate) fn item(&self) -> Range<usize> {
+        self.item.clone()
+    }
+
     /// Whether this is a span, else a log record.
     pub fn is_span(&self) -> bool {
         self.is_span
@@ -114,10 +127,8 @@ impl<'a> Evidence<'a> {
         }
     }
 
-    /// An id under this meaning; one of nothing but zeros stands for none.
     fn id(&self, meaning: Meaning) -> &'a str {
-        let id = self.text(meaning).unwrap_or_default();
-        if id.bytes().all(|byte| matches!(byte, b'0' | b'-')) { "" } else { id }
+        id_of(self.text(meaning).unwrap_or_default())
     }
 
     /// The provider keys, strongest first.
@@ -236,6 +247,11 @@ impl<'a> Evidence<'a> {
     pub(crate) fn categories(&self) -> Vec<Category> {
         self.found.categories()
     }
+}
+
+/// An id as it counts: one of nothing but zeros stands for none.
+fn id_of(id: &str) -> &str {
+    if id.bytes().all(|byte| matches!(byte, b'0' | b'-')) { "" } else { id }
 }
 
 /// The host of a URL, or of an address with a port.

@@ -13,7 +13,7 @@ mod refusal;
 
 use crate::refusal::answer::Answer;
 use crate::refusal::dialects::{self, AgentEvent, Meaning, Meanings, Role, ScopeKind};
-use crate::refusal::evidence::{Evidence, Place, PlaceKind, start};
+use crate::refusal::evidence::{Evidence, PLACES, Place, PlaceKind, start};
 use crate::refusal::policy::Policy;
 use crate::refusal::verdict::{Category, Class, MAX_VALUE_BYTES, Recovered, Refusal, Verdict};
 use crate::refusal::vocabulary::{Provider, Vocabulary};
@@ -383,21 +383,6 @@ pub struct Call<'a> {
     /// Whether the answer was streamed.
     pub streamed: bool,
 }
-
-/// Where pieces of the answer stand.
-const PLACES: Meanings = Meanings::of(&[
-    Meaning::Messages,
-    Meaning::Body,
-    Meaning::VerbatimBody,
-    Meaning::Details,
-    Meaning::InputGuardrail,
-    Meaning::OutputGuardrail,
-    Meaning::ContractField,
-    Meaning::ForeignField,
-    Meaning::RawField,
-    Meaning::OutputText,
-    Meaning::OutputPartType,
-]);
 
 /// What an application sets when its request was refused.
 const REFUSED: Meanings = Meanings::of(&[

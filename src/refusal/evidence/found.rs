@@ -109,20 +109,12 @@ impl<'a> Found<'a> {
     }
 
     fn first_text(&self, meaning: Meaning) -> Option<&'a str> {
-        self.values(meaning).find_map(|value| match value {
-            AnyValue::Str(bytes) => Some(unquoted(str(bytes))).filter(|text| !text.is_empty()),
-            _ => None,
-        })
+        self.values(meaning).find_map(text_of)
     }
 
     /// The first value under this meaning that is a number, or text of one.
     pub(super) fn number(&self, meaning: Meaning) -> Option<u64> {
-        self.values(meaning).find_map(|value| match value {
-            AnyValue::Int(number) => u64::try_from(number).ok(),
-            AnyValue::Double(number) if (0.0..=u32::MAX.into()).contains(&number) => Some(number as u64),
-            AnyValue::Str(bytes) => unquoted(str(bytes)).parse().ok(),
-            _ => None,
-        })
+        self.values(meaning).find_map(number_of)
     }
 
     /// The first value under this meaning that is a truth, or text of one.
@@ -162,6 +154,26 @@ impl<'a> Found<'a> {
             Words::of(value).for_each(|word| categories.extend(Category::from_name(word)));
         }
         categories
+    }
+}
+
+/// The text of a value, if it is one and not empty, without the quotes of libraries that write all as JSON.
+#[inline]
+pub(super) fn text_of(value: AnyValue<'_>) -> Option<&str> {
+    match value {
+        AnyValue::Str(bytes) => Some(unquoted(str(bytes))).filter(|text| !text.is_empty()),
+        _ => None,
+    }
+}
+
+/// The number of a value, if it is one, or text of one.
+#[inline]
+pub(super) fn number_of(value: AnyValue<'_>) -> Option<u64> {
+    match value {
+        AnyValue::Int(number) => u64::try_from(number).ok(),
+        AnyValue::Double(number) if (0.0..=u32::MAX.into()).contains(&number) => Some(number as u64),
+        AnyValue::Str(bytes) => unquoted(str(bytes)).parse().ok(),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use super::read::SPAN_EVENTS;
 use super::{Evidence, str};
 use crate::otlp::any_value::{AnyValue, KeyValue};
 use crate::otlp::wire::{Fields, Malformed};
-use crate::refusal::dialects::{self, AgentEvent, Meaning};
+use crate::refusal::dialects::{self, AgentEvent, Meaning, Meanings};
 use crate::refusal::verdict::Side;
 use std::ops::Range;
 
@@ -43,6 +43,21 @@ pub(crate) enum PlaceKind<'a> {
     /// The type of a part of the answer.
     PartType,
 }
+
+/// Where pieces of the answer stand.
+pub(crate) const PLACES: Meanings = Meanings::of(&[
+    Meaning::Messages,
+    Meaning::Body,
+    Meaning::VerbatimBody,
+    Meaning::Details,
+    Meaning::InputGuardrail,
+    Meaning::OutputGuardrail,
+    Meaning::ContractField,
+    Meaning::ForeignField,
+    Meaning::RawField,
+    Meaning::OutputText,
+    Meaning::OutputPartType,
+]);
 
 impl<'a> Evidence<'a> {
     /// Tells every place, attributes first, then the log record's body, then span events.

@@ -13,10 +13,17 @@ pub fn read_span<'a>(
     span: Range<usize>,
     origin: &Origin<'a>,
 ) -> Result<Option<Evidence<'a>>, Malformed> {
+    if may_be_a_call(message, span.clone(), origin)? { read_call(message, span, origin) } else { Ok(None) }
+}
+
+/// Reads the span that stands at `span` of `message` and [may be a call](may_be_a_call); `None` when it is no LLM response
+/// after all.
+pub(crate) fn read_call<'a>(
+    message: &'a [u8],
+    span: Range<usize>,
+    origin: &Origin<'a>,
+) -> Result<Option<Evidence<'a>>, Malformed> {
     let keys = Keys::get();
-    if !may_be_a_call(message, span.clone(), origin, keys)? {
-        return Ok(None);
-    }
     let mut found = Found::nothing_in(message);
     let mut ids = Ids::default();
     let mut name: &[u8] = b"";
@@ -64,12 +71,12 @@ pub fn read_span<'a>(
 
 /// A first look at a span, which is enough for nearly all of other kinds: nothing is noted of them. On LLM spans it ends
 /// at the first attribute that marks them.
-fn may_be_a_call(
+pub(crate) fn may_be_a_call(
     message: &[u8],
     span: Range<usize>,
     origin: &Origin<'_>,
-    keys: &Keys,
 ) -> Result<bool, Malformed> {
+    let keys = Keys::get();
     let mut name: &[u8] = b"";
     let mut fields = Fields::new(message, span);
     while let Some(field) = fields.next_field()? {
@@ -173,7 +180,7 @@ fn may_be_a_response(
 }
 
 #[inline(always)]
-fn content<'a>(message: &'a [u8], field: &Field) -> Result<&'a [u8], Malformed> {
+pub(super) fn content<'a>(message: &'a [u8], field: &Field) -> Result<&'a [u8], Malformed> {
     Ok(message.get(field.content()?).unwrap_or_default())
 }
 
@@ -225,7 +232,7 @@ fn is_unfinished(found: &Found<'_>, origin: &Origin<'_>, is_error: bool) -> bool
     dialects::logfire_unfinished(kind.as_bytes(), origin.scope, answered)
 }
 
-fn read_status(message: &[u8], range: Range<usize>) -> Result<Status<'_>, Malformed> {
+pub(super) fn read_status(message: &[u8], range: Range<usize>) -> Result<Status<'_>, Malformed> {
     let mut status = Status::default();
     let mut fields = Fields::new(message, range);
     while let Some(field) = fields.next_field()? {
@@ -248,14 +255,14 @@ const ANSWERS: Meanings = Meanings::of(&[
     Meaning::OutputTokens,
 ]);
 
-const SPAN_TRACE_ID: u32 = 1;
-const SPAN_ID: u32 = 2;
-const SPAN_PARENT_ID: u32 = 4;
+pub(super) const SPAN_TRACE_ID: u32 = 1;
+pub(super) const SPAN_ID: u32 = 2;
+pub(super) const SPAN_PARENT_ID: u32 = 4;
 const SPAN_NAME: u32 = 5;
-const SPAN_END: u32 = 8;
-const SPAN_ATTRIBUTES: u32 = 9;
+pub(super) const SPAN_END: u32 = 8;
+pub(super) const SPAN_ATTRIBUTES: u32 = 9;
 pub(super) const SPAN_EVENTS: u32 = 11;
-const SPAN_STATUS: u32 = 15;
+pub(super) const SPAN_STATUS: u32 = 15;
 
 const STATUS_MESSAGE: u32 = 2;
 const STATUS_CODE: u32 = 3;

@@ -1,0 +1,91 @@
+//! What was decided of the calls of one scope, for others of it that tell the same.
+
+use crate::refusal::evidence::{Ending, Evidence, Likeness, Template};
+use crate::telemetry::tally::Row;
+use std::ops::Range;
+
+/// The decisions of one scope of one request.
+#[derive(Debug, Default)]
+pub(super) struct Precedents<'m> {
+    known: Vec<Known<'m>>,
+    /// The one that was met last.
+    last: usize,
+    /// How many decisions were noted since one was of use.
+    in_vain: usize,
+}
+
+/// What was decided of a span, and holds for all that tell the same.
+#[derive(Clone, Debug)]
+pub(super) struct Decision {
+    /// As what it counts.
+    pub(super) row: Row,
+    /// What was appended to it.
+    pub(super) appended: Box<[u8]>,
+}
+
+#[derive(Debug)]
+struct Known<'m> {
+    template: Template<'m>,
+    decisions: Vec<(Ending<'m>, Decision)>,
+}
+
+/// How many ways to look are told apart. More would be compared with in vain.
+const MOST_TEMPLATES: usize = 4;
+
+/// How many endings of each way to look.
+const MOST_ENDINGS: usize = 16;
+
+/// After so many decisions that were of no use, the spans of a scope have nothing in common.
+const MOST_IN_VAIN: usize = 32;
+
+impl<'m> Precedents<'m> {
+    /// Forgets all: what comes is of another scope.
+    pub(super) fn clear(&mut self) {
+        self.known.clear();
+        self.in_vain = 0;
+    }
+
+    /// What holds for the span that stands at `span` of `message`.
+    pub(super) fn find(
+        &mut self,
+        message: &'m [u8],
+        span: &Range<usize>,
+    ) -> Option<(&Decision, Likeness<'m>)> {
+        if self.in_vain > MOST_IN_VAIN {
+            return None;
+        }
+        let (at, likeness) = self.like(message, span)?;
+        self.last = at;
+        let decisions = &self.known.get(at)?.decisions;
+        let (_, decision) = decisions.iter().find(|(ending, _)| *ending == likeness.ending)?;
+        self.in_vain = 0;
+        Some((decision, likeness))
+    }
+
+    /// Notes what was decided of a span, so far as there is room, and others can be known by it at all.
+    pub(super) fn note(&mut self, evidence: &Evidence<'m>, decide: impl FnOnce() -> Decision) {
+        if self.in_vain > MOST_IN_VAIN {
+            return;
+        }
+        self.in_vain += 1;
+        if let Some((at, likeness)) = self.like(evidence.message(), &evidence.item()) {
+            if let Some(known) = self.known.get_mut(at).filter(|known| known.decisions.len() < MOST_ENDINGS) {
+                known.decisions.push((likeness.ending, decide()));
+            }
+            return;
+        }
+        if self.known.len() < MOST_TEMPLATES
+            && let Some((template, likeness)) = Template::of(evidence)
+        {
+            self.last = self.known.len();
+            self.known.push(Known { template, decisions: vec![(likeness.ending, decide())] });
+        }
+    }
+
+    /// Which of them a span is like, the one first that the last one was like.
+    fn like(&self, message: &'m [u8], span: &Range<usize>) -> Option<(usize, Likeness<'m>)> {
+        let others = (0..self.known.len()).filter(|at| *at != self.last);
+        let mut order = std::iter::once(self.last).chain(others);
+        order.find_map(|at| Some((at, self.known.get(at)?.template.likeness(message, span.clone())?)))
+    }
+}

@@ -1,0 +1,245 @@
+//! Spans that tell the same as one that was read, but for their ids and how many tokens they took.
+//!
+//! The calls of one program look alike: the same attributes in the same order, nearly all with the same values. What was
+//! decided of one of them holds for the others, which takes a comparison of bytes instead of reading, looking up and
+//! judging. A [`Template`] says for which spans that is so; it never says so of a span that might be judged otherwise.
+
+use super::found::{number_of, text_of};
+use super::read::{
+    SPAN_ATTRIBUTES, SPAN_END, SPAN_EVENTS, SPAN_ID, SPAN_PARENT_ID, SPAN_STATUS, SPAN_TRACE_ID, content,
+    read_status,
+};
+use super::{Evidence, Identity, Ids, PLACES, STOPS, id_of};
+use crate::otlp::any_value::KeyValue;
+use crate::otlp::wire::{Fields, Malformed, Value};
+use crate::refusal::dialects::{self, Keys, MARKS, Meaning, Role, ScopeKind};
+use smallvec::SmallVec;
+use std::ops::Range;
+
+/// How the calls of one program look.
+#[derive(Clone, Debug)]
+pub(crate) struct Template<'m> {
+    attributes: Vec<Attribute<'m>>,
+}
+
+/// What a span that fits a template tells beyond it.
+#[derive(Clone, Debug)]
+pub(crate) struct Likeness<'m> {
+    /// By what the response is known again.
+    pub(crate) identity: Identity<'m>,
+    /// Input and output tokens.
+    pub(crate) tokens: (Option<u64>, Option<u64>),
+    /// How it ended.
+    pub(crate) ending: Ending<'m>,
+}
+
+/// All that still decides between spans of one template: what is decided of one with the same ending holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ending<'m> {
+    /// The attributes that tell stop words, as they stand on the span.
+    words: SmallVec<[&'m [u8]; 2]>,
+    output: Output,
+    has_input_tokens: bool,
+}
+
+/// As much of the number of output tokens as a verdict can depend on: whether there was output at all, and whether it
+/// was more than a vendor bills for a refusal that said nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    NotTold,
+    Nothing,
+    One,
+    More,
+}
+
+/// An attribute of a template.
+#[derive(Clone, Copy, Debug)]
+struct Attribute<'m> {
+    /// As it stands on the span.
+    raw: &'m [u8],
+    key: &'m [u8],
+    part: Part,
+}
+
+/// What an attribute is to the spans of a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Equal on all of them.
+    Shared,
+    /// A stop word.
+    Word,
+    /// Where the response's id stands.
+    ResponseId,
+    /// Where the request's id stands.
+    RequestId,
+    InputTokens,
+    OutputTokens,
+    /// Its key decides, whatever the value is.
+    Key,
+    /// It says nothing of how the response ended.
+    Silent,
+}
+
+impl Part {
+    fn of(meaning: Option<Meaning>) -> Self {
+        match meaning {
+            None | Some(Meaning::Nothing) => Part::Silent,
+            Some(Meaning::ResponseId) => Part::ResponseId,
+            Some(Meaning::RequestId) => Part::RequestId,
+            Some(Meaning::InputTokens) => Part::InputTokens,
+            Some(Meaning::OutputTokens) => Part::OutputTokens,
+            Some(Meaning::StreamTiming) => Part::Key,
+            Some(meaning) if STOPS.has(meaning) => Part::Word,
+            Some(_) => Part::Shared,
+        }
+    }
+}
+
+impl<'m> Template<'m> {
+    /// The template that `evidence` was read from a span of, and what that tells beyond it; `None` where more than short
+    /// attributes decides.
+    pub(crate) fn of(evidence: &Evidence<'m>) -> Option<(Self, Likeness<'m>)> {
+        let is_plain = evidence.is_span
+            && evidence.role == Role::Leaf
+            && evidence.origin.kind != ScopeKind::CodingAgent
+            && evidence.found.seen.any_of(MARKS)
+            && !evidence.found.seen.any_of(PLACES)
+            && !evidence.has_failed()
+            && !evidence.has_more()
+            && !evidence.is_judged();
+        if !is_plain {
+            return None;
+        }
+        let template = Template { attributes: attributes(evidence).ok()? };
+        let likeness = template.likeness(evidence.found.message, evidence.item.clone())?;
+        Some((template, likeness))
+    }
+
+    /// What the span that stands at `span` of `message` tells beyond the template, if it fits. A span whose form is
+    /// broken does not.
+    pub(crate) fn likeness(&self, message: &'m [u8], span: Range<usize>) -> Option<Likeness<'m>> {
+        self.compare(message, span).ok().flatten()
+    }
+
+    fn compare(&self, message: &'m [u8], span: Range<usize>) -> Result<Option<Likeness<'m>>, Malformed> {
+        let mut expected = self.attributes.iter();
+        let mut told = Told::default();
+        let mut ids = Ids::default();
+        let mut has_ended = false;
+        let mut fields = Fields::new(message, span);
+        while let Some(field) = fields.next_field()? {
+            if field.number == SPAN_ATTRIBUTES {
+                let Some(attribute) = expected.next() else { return Ok(None) };
+                if !told.take(attribute, message, field.content()?)? {
+                    return Ok(None);
+                }
+                continue;
+            }
+            match field.number {
+                SPAN_TRACE_ID => ids.trace = content(message, &field)?,
+                SPAN_ID => ids.span = content(message, &field)?,
+                SPAN_PARENT_ID => ids.parent = content(message, &field)?,
+                SPAN_END => has_ended |= !matches!(field.value, Value::Fixed64(0)),
+                SPAN_EVENTS => return Ok(None),
+                SPAN_STATUS if read_status(message, field.content()?)?.is_error => return Ok(None),
+                _ => {}
+            }
+        }
+        let fits = has_ended && expected.next().is_none();
+        Ok(fits.then(|| told.of(ids)))
+    }
+}
+
+/// What has been met on a span so far.
+#[derive(Default)]
+struct Told<'m> {
+    words: SmallVec<[&'m [u8]; 2]>,
+    response_id: &'m str,
+    request_id: &'m str,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+}
+
+impl<'m> Told<'m> {
+    /// Takes the attribute that stands at `range` of `message`. Whether it is what is expected there.
+    #[inline(always)]
+    fn take(
+        &mut self,
+        expected: &Attribute<'m>,
+        message: &'m [u8],
+        range: Range<usize>,
+    ) -> Result<bool, Malformed> {
+        let raw = message.get(range.clone()).unwrap_or_default();
+        if expected.part == Part::Shared {
+            return Ok(raw == expected.raw);
+        }
+        let attribute = KeyValue::read(message, range)?;
+        if attribute.key != expected.key {
+            // Other attributes that say nothing may stand there.
+            return Ok(expected.part == Part::Silent && is_silent(attribute.key));
+        }
+        match expected.part {
+            Part::Shared | Part::Key | Part::Silent => {}
+            Part::Word => self.words.push(raw),
+            Part::ResponseId if self.response_id.is_empty() => {
+                self.response_id = attribute.value().ok().and_then(text_of).unwrap_or_default();
+            }
+            Part::RequestId if self.request_id.is_empty() => {
+                self.request_id = attribute.value().ok().and_then(text_of).unwrap_or_default();
+            }
+            Part::ResponseId | Part::RequestId => {}
+            Part::InputTokens => {
+                self.input_tokens = self.input_tokens.or_else(|| number_of(attribute.value().ok()?));
+            }
+            Part::OutputTokens => {
+                self.output_tokens = self.output_tokens.or_else(|| number_of(attribute.value().ok()?));
+            }
+        }
+        Ok(true)
+    }
+
+    fn of(self, ids: Ids<'m>) -> Likeness<'m> {
+        let output = match self.output_tokens {
+            None => Output::NotTold,
+            Some(0) => Output::Nothing,
+            Some(1) => Output::One,
+            Some(_) => Output::More,
+        };
+        Likeness {
+            identity: Identity {
+                response_id: id_of(self.response_id),
+                request_id: id_of(self.request_id),
+                trace_id: ids.trace,
+                span_id: ids.span,
+                parent_span_id: ids.parent,
+                is_span: true,
+                leaf: true,
+            },
+            tokens: (self.input_tokens, self.output_tokens),
+            ending: Ending { words: self.words, output, has_input_tokens: self.input_tokens.is_some() },
+        }
+    }
+}
+
+/// All attributes of the span, each with what it tells.
+fn attributes<'m>(evidence: &Evidence<'m>) -> Result<Vec<Attribute<'m>>, Malformed> {
+    let message = evidence.found.message;
+    let mut telling = evidence.found.entries().iter().peekable();
+    let mut attributes = Vec::new();
+    let mut fields = Fields::new(message, evidence.item.clone());
+    while let Some(field) = fields.next_field()? {
+        if field.number != SPAN_ATTRIBUTES {
+            continue;
+        }
+        let range = field.content()?;
+        let raw = message.get(range.clone()).unwrap_or_default();
+        let key = KeyValue::read(message, range.clone())?.key;
+        let meaning = telling.next_if(|entry| entry.range() == range).map(|entry| entry.meaning);
+        attributes.push(Attribute { raw, key, part: Part::of(meaning) });
+    }
+    Ok(attributes)
+}
+
+fn is_silent(key: &[u8]) -> bool {
+    Part::of(dialects::meaning(Keys::get(), key)) == Part::Silent
+}
