@@ -15,7 +15,7 @@ use refusal_collector::processor::refusal::{Refusal, Rulebook};
 use refusal_collector::telemetry::metric::{Descriptor, Point, Sink, Value};
 use refusal_collector::telemetry::responses::Responses;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 #[test]
@@ -109,38 +109,32 @@ impl Sink for Points {
 /// One short span of each way to look that is recorded, with its resource and scope.
 fn recorded() -> Vec<(ResourceSpans, Span)> {
     let (mut recorded, mut known) = (Vec::new(), BTreeSet::new());
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
-    for directory in
-        std::fs::read_dir(corpus).unwrap().map(|entry| entry.unwrap().path()).filter(|p| p.is_dir())
-    {
-        for file in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
-            let name = file.to_str().unwrap();
-            if !name.ends_with(".pb") || name.ends_with(".logs.pb") {
-                continue;
-            }
-            // Some are damaged on purpose.
-            let Ok(request) = ExportTraceServiceRequest::decode(&*std::fs::read(&file).unwrap()) else {
-                continue;
-            };
-            for group in request.resource_spans {
-                for ScopeSpans { scope, spans, schema_url } in group.scope_spans.clone() {
-                    for span in spans {
-                        let keys: Vec<_> = span.attributes.iter().map(|attribute| &attribute.key).collect();
-                        if span.encoded_len() < MOST_BYTES && known.insert(format!("{keys:?}")) {
-                            let empty = ScopeSpans {
-                                scope: scope.clone(),
-                                spans: vec![],
-                                schema_url: schema_url.clone(),
-                            };
-                            recorded
-                                .push((ResourceSpans { scope_spans: vec![empty], ..group.clone() }, span));
-                        }
-                    }
+    for group in recorded_groups() {
+        for ScopeSpans { scope, spans, schema_url } in &group.scope_spans {
+            let empty = ScopeSpans { scope: scope.clone(), spans: vec![], schema_url: schema_url.clone() };
+            let group = ResourceSpans { scope_spans: vec![empty], ..group.clone() };
+            for span in spans {
+                let keys: Vec<_> = span.attributes.iter().map(|attribute| attribute.key.clone()).collect();
+                if span.encoded_len() < MOST_BYTES && known.insert(keys) && is_response(&group, span) {
+                    recorded.push((group.clone(), span.clone()));
                 }
             }
         }
     }
     recorded
+}
+
+fn recorded_groups() -> impl Iterator<Item = ResourceSpans> {
+    let entries = |path: PathBuf| std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let files = entries(corpus).filter(|path| path.is_dir()).flat_map(entries);
+    let traces = files.filter(|file| {
+        let name = file.to_str().unwrap();
+        name.ends_with(".pb") && !name.ends_with(".logs.pb")
+    });
+    // Some are damaged on purpose.
+    let requests = traces.flat_map(|file| ExportTraceServiceRequest::decode(&*std::fs::read(file).unwrap()));
+    requests.flat_map(|request| request.resource_spans)
 }
 
 /// Longer ones take longer, and differ in nothing but the length of what was said.

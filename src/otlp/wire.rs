@@ -113,6 +113,17 @@ impl<'a> Fields<'a> {
         self.array().map(|bytes| Some(u64::from_le_bytes(bytes)))
     }
 
+    /// Goes past `bytes`, which must be whole fields, if they stand next; whether they do.
+    #[inline(always)]
+    pub fn pass(&mut self, bytes: &[u8]) -> bool {
+        if self.rest.first() != bytes.first() {
+            return false;
+        }
+        let rest = self.rest.strip_prefix(bytes);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
     /// Where the next field starts, or the end of the message.
     #[inline(always)]
     pub fn position(&self) -> usize {

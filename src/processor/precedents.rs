@@ -83,9 +83,10 @@ impl<'m> Precedents<'m> {
     }
 
     /// Which of them a span is like, the one first that the last one was like.
-    fn like(&self, message: &'m [u8], span: &Range<usize>) -> Option<(usize, Likeness<'m>)> {
-        let others = (0..self.known.len()).filter(|at| *at != self.last);
-        let mut order = std::iter::once(self.last).chain(others);
-        order.find_map(|at| Some((at, self.known.get(at)?.template.likeness(message, span.clone())?)))
+    fn like(&mut self, message: &'m [u8], span: &Range<usize>) -> Option<(usize, Likeness<'m>)> {
+        let Precedents { known, last, .. } = self;
+        let mut likeness =
+            |at: usize| Some((at, known.get_mut(at)?.template.likeness(message, span.clone())?));
+        likeness(*last).or_else(|| (0..MOST_TEMPLATES).filter(|at| at != last).find_map(likeness))
     }
 }

@@ -19,6 +19,7 @@ use std::ops::Range;
 /// How the calls of one program look.
 #[derive(Clone, Debug)]
 pub(crate) struct Template<'m> {
+    message: &'m [u8],
     attributes: Vec<Attribute<'m>>,
 }
 
@@ -37,7 +38,7 @@ pub(crate) struct Likeness<'m> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ending<'m> {
     /// The attributes that tell stop words, as they stand on the span.
-    words: SmallVec<[&'m [u8]; 2]>,
+    words: [&'m [u8]; MOST_WORDS],
     output: Output,
     has_input_tokens: bool,
 }
@@ -53,12 +54,15 @@ enum Output {
 }
 
 /// An attribute of a template.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Attribute<'m> {
-    /// As it stands on the span.
-    raw: &'m [u8],
+    /// Where its field stands, and its content.
+    at: usize,
+    content: Range<usize>,
     key: &'m [u8],
     part: Part,
+    /// Where the fields end that stand side by side from here on and are equal on all spans, and how many they are.
+    run: (usize, usize),
 }
 
 /// What an attribute is to the spans of a template.
@@ -76,13 +80,22 @@ enum Part {
     OutputTokens,
     /// Its key decides, whatever the value is.
     Key,
+    /// It says nothing of how the response ended, and has had one value so far.
+    Constant,
     /// It says nothing of how the response ended.
     Silent,
 }
 
+/// More stop words of one span are not compared.
+const MOST_WORDS: usize = 2;
+
+/// Longer values that say nothing are hardly ever equal.
+const LONGEST_CONSTANT: usize = 128;
+
 impl Part {
-    fn of(meaning: Option<Meaning>) -> Self {
+    fn of(meaning: Option<Meaning>, len: usize) -> Self {
         match meaning {
+            None | Some(Meaning::Nothing) if len <= LONGEST_CONSTANT => Part::Constant,
             None | Some(Meaning::Nothing) => Part::Silent,
             Some(Meaning::ResponseId) => Part::ResponseId,
             Some(Meaning::RequestId) => Part::RequestId,
@@ -110,29 +123,56 @@ impl<'m> Template<'m> {
         if !is_plain {
             return None;
         }
-        let template = Template { attributes: attributes(evidence).ok()? };
-        let likeness = template.likeness(evidence.found.message, evidence.item.clone())?;
+        let mut template = Template { message: evidence.message(), attributes: attributes(evidence).ok()? };
+        let words = template.attributes.iter().filter(|attribute| attribute.part == Part::Word).count();
+        if words > MOST_WORDS {
+            return None;
+        }
+        template.join_runs();
+        let likeness = template.likeness(evidence.message(), evidence.item())?;
         Some((template, likeness))
     }
 
     /// What the span that stands at `span` of `message` tells beyond the template, if it fits. A span whose form is
     /// broken does not.
-    pub(crate) fn likeness(&self, message: &'m [u8], span: Range<usize>) -> Option<Likeness<'m>> {
-        self.compare(message, span).ok().flatten()
+    pub(crate) fn likeness(&mut self, message: &'m [u8], span: Range<usize>) -> Option<Likeness<'m>> {
+        let mut varying = SmallVec::new();
+        let likeness = self.compare(message, span, &mut varying).ok().flatten()?;
+        if !varying.is_empty() {
+            self.note_varying(&varying);
+        }
+        Some(likeness)
     }
 
-    fn compare(&self, message: &'m [u8], span: Range<usize>) -> Result<Option<Likeness<'m>>, Malformed> {
-        let mut expected = self.attributes.iter();
+    /// `varying` are the places of attributes that turned out to be no constants.
+    fn compare(
+        &self,
+        message: &'m [u8],
+        span: Range<usize>,
+        varying: &mut SmallVec<[usize; 4]>,
+    ) -> Result<Option<Likeness<'m>>, Malformed> {
         let mut told = Told::default();
         let mut ids = Ids::default();
         let mut has_ended = false;
+        let mut next = 0;
         let mut fields = Fields::new(message, span);
-        while let Some(field) = fields.next_field()? {
+        loop {
+            if let Some(Attribute { at, run: (end, count), .. }) = self.attributes.get(next)
+                && *count > 1
+                && fields.pass(self.message.get(*at..*end).unwrap_or_default())
+            {
+                next += count;
+                continue;
+            }
+            let Some(field) = fields.next_field()? else { break };
             if field.number == SPAN_ATTRIBUTES {
-                let Some(attribute) = expected.next() else { return Ok(None) };
-                if !told.take(attribute, message, field.content()?)? {
-                    return Ok(None);
+                let Some(expected) = self.attributes.get(next) else { return Ok(None) };
+                match told.take(expected, self.message, message, field.content()?)? {
+                    Fit::None => return Ok(None),
+                    Fit::Varies => varying.push(next),
+                    Fit::Same => {}
                 }
+                next += 1;
                 continue;
             }
             match field.number {
@@ -145,15 +185,50 @@ impl<'m> Template<'m> {
                 _ => {}
             }
         }
-        let fits = has_ended && expected.next().is_none();
-        Ok(fits.then(|| told.of(ids)))
+        let fits = has_ended && next == self.attributes.len();
+        Ok(fits.then(|| told.beside(ids)))
     }
+
+    fn note_varying(&mut self, varying: &[usize]) {
+        for at in varying {
+            if let Some(attribute) = self.attributes.get_mut(*at) {
+                attribute.part = Part::Silent;
+            }
+        }
+        self.join_runs();
+    }
+
+    /// Finds what can be compared in one piece.
+    fn join_runs(&mut self) {
+        let (mut end, mut count, mut behind) = (0, 0, usize::MAX);
+        for attribute in self.attributes.iter_mut().rev() {
+            let is_equal = matches!(attribute.part, Part::Shared | Part::Constant);
+            if !is_equal {
+                count = 0;
+            } else if count == 0 || attribute.content.end != behind {
+                (end, count) = (attribute.content.end, 1);
+            } else {
+                count += 1;
+            }
+            attribute.run = (end, count);
+            behind = attribute.at;
+        }
+    }
+}
+
+/// Whether an attribute is what is expected in its place.
+enum Fit {
+    None,
+    /// It is, but for a value that says nothing and was thought to be the same on all spans.
+    Varies,
+    Same,
 }
 
 /// What has been met on a span so far.
 #[derive(Default)]
 struct Told<'m> {
-    words: SmallVec<[&'m [u8]; 2]>,
+    words: [&'m [u8]; MOST_WORDS],
+    word_count: usize,
     response_id: &'m str,
     request_id: &'m str,
     input_tokens: Option<u64>,
@@ -161,26 +236,42 @@ struct Told<'m> {
 }
 
 impl<'m> Told<'m> {
-    /// Takes the attribute that stands at `range` of `message`. Whether it is what is expected there.
+    /// Takes the attribute that stands at `range` of `message`, where `expected` stands in the request of the template.
     #[inline(always)]
     fn take(
         &mut self,
         expected: &Attribute<'m>,
+        known: &[u8],
         message: &'m [u8],
         range: Range<usize>,
-    ) -> Result<bool, Malformed> {
+    ) -> Result<Fit, Malformed> {
         let raw = message.get(range.clone()).unwrap_or_default();
-        if expected.part == Part::Shared {
-            return Ok(raw == expected.raw);
+        if matches!(expected.part, Part::Shared | Part::Constant) {
+            if known.get(expected.content.clone()) == Some(raw) {
+                return Ok(Fit::Same);
+            }
+            if expected.part == Part::Shared {
+                return Ok(Fit::None);
+            }
         }
         let attribute = KeyValue::read(message, range)?;
         if attribute.key != expected.key {
             // Other attributes that say nothing may stand there.
-            return Ok(expected.part == Part::Silent && is_silent(attribute.key));
+            return Ok(match expected.part {
+                Part::Constant if is_silent(attribute.key) => Fit::Varies,
+                Part::Silent if is_silent(attribute.key) => Fit::Same,
+                _ => Fit::None,
+            });
         }
         match expected.part {
+            Part::Constant => return Ok(Fit::Varies),
             Part::Shared | Part::Key | Part::Silent => {}
-            Part::Word => self.words.push(raw),
+            Part::Word => {
+                if let Some(word) = self.words.get_mut(self.word_count) {
+                    *word = raw;
+                }
+                self.word_count += 1;
+            }
             Part::ResponseId if self.response_id.is_empty() => {
                 self.response_id = attribute.value().ok().and_then(text_of).unwrap_or_default();
             }
@@ -195,10 +286,10 @@ impl<'m> Told<'m> {
                 self.output_tokens = self.output_tokens.or_else(|| number_of(attribute.value().ok()?));
             }
         }
-        Ok(true)
+        Ok(Fit::Same)
     }
 
-    fn of(self, ids: Ids<'m>) -> Likeness<'m> {
+    fn beside(self, ids: Ids<'m>) -> Likeness<'m> {
         let output = match self.output_tokens {
             None => Output::NotTold,
             Some(0) => Output::Nothing,
@@ -231,15 +322,15 @@ fn attributes<'m>(evidence: &Evidence<'m>) -> Result<Vec<Attribute<'m>>, Malform
         if field.number != SPAN_ATTRIBUTES {
             continue;
         }
-        let range = field.content()?;
-        let raw = message.get(range.clone()).unwrap_or_default();
-        let key = KeyValue::read(message, range.clone())?.key;
-        let meaning = telling.next_if(|entry| entry.range() == range).map(|entry| entry.meaning);
-        attributes.push(Attribute { raw, key, part: Part::of(meaning) });
+        let content = field.content()?;
+        let key = KeyValue::read(message, content.clone())?.key;
+        let meaning = telling.next_if(|entry| entry.range() == content).map(|entry| entry.meaning);
+        let part = Part::of(meaning, content.len());
+        attributes.push(Attribute { at: field.at, content, key, part, run: (0, 0) });
     }
     Ok(attributes)
 }
 
 fn is_silent(key: &[u8]) -> bool {
-    Part::of(dialects::meaning(Keys::get(), key)) == Part::Silent
+    matches!(dialects::meaning(Keys::get(), key), None | Some(Meaning::Nothing))
 }
