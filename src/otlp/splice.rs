@@ -138,6 +138,7 @@ impl<'m, V: Visit<'m>> Walk<'m, '_, V> {
             has_items = true;
             let item = Embedded::of(&field)?;
             self.items += 1;
+            self.rewrite.copy_ahead(item);
             self.appended.clear();
             self.visitor.item(self.message, item.content(), &mut self.appended)?;
             if !self.appended.is_empty() {
@@ -191,16 +192,23 @@ impl Embedded {
     fn len(&self) -> usize {
         self.to.wrapping_sub(self.from)
     }
+
+    /// How many bytes its length prefix takes.
+    fn width(&self) -> usize {
+        self.from.wrapping_sub(self.length_at)
+    }
 }
 
-/// The new request, written while the old one is walked over: what is copied has just been looked at and is still in
-/// the cache, which requests of megabytes outgrow.
+/// The new request, written while the old one is walked over, which requests of megabytes fill no cache with twice. Copying
+/// reads memory faster than looking at it does: what is likely to be copied is copied first.
 struct Rewrite<'m> {
     message: &'m [u8],
     /// Up to where the message has been copied.
     done: usize,
     /// None until something is appended.
     frame: Option<FrameBuffer>,
+    /// Where in the frame the length prefix of an item stands that was copied before anything was appended to it.
+    ahead: Option<usize>,
     /// The groups around the walk, outermost first.
     groups: SmallVec<[Group; 2]>,
 }
@@ -221,16 +229,38 @@ impl Group {
 
 impl<'m> Rewrite<'m> {
     fn new(message: &'m [u8]) -> Self {
-        Rewrite { message, done: 0, frame: None, groups: SmallVec::new() }
+        Rewrite { message, done: 0, frame: None, ahead: None, groups: SmallVec::new() }
     }
 
     fn enter(&mut self, group: Embedded) {
         self.groups.push(Group { old: group, starts_at: None });
     }
 
+    /// Everything up to the end of `item`, if something was appended to others around it: then all of the group is copied.
+    fn copy_ahead(&mut self, item: Embedded) {
+        self.ahead = None;
+        let Some(frame) = &mut self.frame else { return };
+        if self.groups.iter().all(|group| group.starts_at.is_some()) {
+            let out = frame.message();
+            copy(self.message, &mut self.done, item.length_at, out);
+            self.ahead = Some(out.len());
+            copy(self.message, &mut self.done, item.to, out);
+        }
+    }
+
     /// Everything up to the end of `item`, and then `new` as the last fields of it.
     fn append(&mut self, item: Embedded, new: &[u8]) {
         let message = self.message;
+        if let (Some(length_at), Some(frame)) = (self.ahead.take(), &mut self.frame) {
+            let out = frame.message();
+            put_length(
+                out,
+                length_at..length_at.saturating_add(item.width()),
+                item.len().wrapping_add(new.len()),
+            );
+            out.extend_from_slice(new);
+            return;
+        }
         let frame = self.frame.get_or_insert_with(|| FrameBuffer::new(likely_len(message)));
         let out = frame.message();
         for group in self.groups.iter_mut().filter(|group| group.starts_at.is_none()) {
@@ -253,14 +283,24 @@ impl<'m> Rewrite<'m> {
         let out = frame.message();
         copy(self.message, &mut self.done, group.old.to, out);
         let len = out.len().saturating_sub(start);
-        // Moves what stands behind it if the width is another.
-        out.splice(start.saturating_sub(group.likely_width())..start, varint(len as u64));
+        put_length(out, start.saturating_sub(group.likely_width())..start, len);
     }
 
     fn finish(self) -> Option<Message> {
         let mut frame = self.frame?;
         frame.message().extend_from_slice(self.message.get(self.done..).unwrap_or_default());
         Some(frame.finish())
+    }
+}
+
+/// Writes a length over the one that stands at `old`, and moves what stands behind it if the width is another.
+fn put_length(out: &mut Vec<u8>, old: Range<usize>, len: usize) {
+    if old.len() != varint_len(len as u64) {
+        out.splice(old, varint(len as u64));
+        return;
+    }
+    for (place, byte) in out.get_mut(old).into_iter().flatten().zip(varint(len as u64)) {
+        *place = byte;
     }
 }
 

@@ -17,6 +17,8 @@ use std::collections::HashMap;
 pub struct Tally {
     hash: ahash::RandomState,
     most_sightings: usize,
+    /// How many sightings to make room for.
+    expected: usize,
     sources: Vec<Source>,
     source_by_hash: HashMap<u64, u32, ahash::RandomState>,
     last_source: u32,
@@ -91,12 +93,20 @@ pub(super) struct Count {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Detail {
     pub(super) group: u32,
-    pub(super) count: Count,
+    /// Tokens that were thrown away.
+    input_tokens: u32,
+    output_tokens: u32,
     pub(super) trace_id: [u8; 16],
     pub(super) span_id: [u8; 8],
 }
 
 impl Detail {
+    /// What is counted of it.
+    pub(super) fn count(&self) -> Count {
+        let (input_tokens, output_tokens) = (self.input_tokens.into(), self.output_tokens.into());
+        Count { responses: 1, input_tokens, output_tokens }
+    }
+
     /// Whether it can be an exemplar.
     pub(super) fn has_trace(&self) -> bool {
         self.trace_id != [0; 16] && self.span_id != [0; 8]
@@ -108,18 +118,19 @@ const NONE: u32 = u32::MAX;
 /// More events of one request are left out, which bounds the memory for a request that is made of nothing but refusals.
 const MOST_EVENTS: usize = 4096;
 
-/// More tokens than this in one response are no number of tokens; counted, they would make the counter useless.
-const MOST_TOKENS: u64 = u32::MAX as u64;
+/// Room for so many responses is made at once where the last request had as many.
+const USUAL_SIGHTINGS: usize = 1024;
 
 impl Tally {
-    /// Nothing yet, and nothing allocated. Responses beyond `most_sightings` are counted without being known again:
+    /// Nothing yet, and nothing allocated; `expected` is how many sightings there may be. Responses beyond `most_sightings` are counted without being known again:
     /// that bounds the memory for a request that is made of nothing but responses.
-    pub(super) fn new(hash: ahash::RandomState, most_sightings: usize) -> Self {
+    pub(super) fn new(hash: ahash::RandomState, most_sightings: usize, expected: usize) -> Self {
         Tally {
             source_by_hash: HashMap::with_hasher(hash.clone()),
             group_by_hash: HashMap::with_hasher(hash.clone()),
             hash,
             most_sightings,
+            expected: expected.min(USUAL_SIGHTINGS).min(most_sightings),
             sources: Vec::new(),
             last_source: 0,
             groups: Vec::new(),
@@ -172,17 +183,27 @@ impl Tally {
         identity: &Identity<'_>,
         (input_tokens, output_tokens): (Option<u64>, Option<u64>),
     ) {
+        // More than fits are no number of tokens; counted, they would make the counter useless.
         let tokens = |tokens: Option<u64>| match tokens {
-            Some(tokens) if row.discards && tokens <= MOST_TOKENS => tokens,
+            Some(tokens) if row.discards => u32::try_from(tokens).unwrap_or_default(),
             _ => 0,
         };
-        let count =
-            Count { responses: 1, input_tokens: tokens(input_tokens), output_tokens: tokens(output_tokens) };
+        let detail = Detail {
+            group: row.group,
+            input_tokens: tokens(input_tokens),
+            output_tokens: tokens(output_tokens),
+            trace_id: identity.trace_id.try_into().unwrap_or_default(),
+            span_id: identity.span_id.try_into().unwrap_or_default(),
+        };
         if self.sightings.len() >= self.most_sightings {
             if let Some(group) = self.groups.get_mut(row.group as usize) {
-                group.unidentified.add(count);
+                group.unidentified.add(detail.count());
             }
             return;
+        }
+        if self.sightings.is_empty() {
+            self.sightings.reserve(self.expected);
+            self.details.reserve(self.expected);
         }
         self.sightings.push(Sighting {
             keys: Keys::new(identity, &self.hash),
@@ -193,12 +214,7 @@ impl Tally {
             richness: row.richness,
             content: row.content,
         });
-        self.details.push(Detail {
-            group: row.group,
-            count,
-            trace_id: identity.trace_id.try_into().unwrap_or_default(),
-            span_id: identity.span_id.try_into().unwrap_or_default(),
-        });
+        self.details.push(detail);
     }
 
     /// Says what would teach the unlisted word of a row. It is asked for once, where there is such a word.

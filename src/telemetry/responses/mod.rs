@@ -34,7 +34,7 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The workload of responses whose resource does not tell.
@@ -124,6 +124,8 @@ pub struct Responses {
     blind: Family<BlindLabels>,
     overflow: [AtomicU64; Free::ALL.len()],
     repeated: AtomicU64,
+    /// Sightings of the last request that had any.
+    expected: AtomicUsize,
 }
 
 impl Responses {
@@ -153,12 +155,13 @@ impl Responses {
             blind: Family::new(BLIND_EMITTERS),
             overflow: Default::default(),
             repeated: AtomicU64::new(0),
+            expected: AtomicUsize::new(0),
         }
     }
 
     /// A tally for one request.
     pub fn tally(&self) -> Tally {
-        Tally::new(self.hash.clone(), self.limits.seen_responses)
+        Tally::new(self.hash.clone(), self.limits.seen_responses, self.expected.load(Relaxed))
     }
 
     /// Counts the responses of a request that was taken: each one once, by whatever it was seen before. Says which of its
@@ -186,11 +189,12 @@ impl Responses {
             if response.described != response.richest {
                 described_by_another.push((detail, response.described));
             } else if let Some((count, newest)) = counts.get_mut(detail.group as usize) {
-                count.add(detail.count);
+                count.add(detail.count());
                 *newest = if detail.has_trace() { Some(detail) } else { *newest };
             }
         });
         self.repeated.fetch_add((tally.sightings.len() - new) as u64, Relaxed);
+        self.expected.store(tally.sightings.len(), Relaxed);
 
         let mut unknown = Vec::new();
         let mut last: Option<(u32, Place)> = None;
@@ -213,7 +217,7 @@ impl Responses {
             let describing = tally.details.get(described).and_then(|detail| tally.group_and_source(detail));
             let describing = describing.map_or(source, |(_, source)| source);
             let trace = Some(detail).filter(|detail| detail.has_trace());
-            let event = Event { count: detail.count, trace, now };
+            let event = Event { count: detail.count(), trace, now };
             self.count(&self.place(describing), source, &group.ending, &event);
             unknown.extend(encounter(group, describing, &event));
         }
@@ -425,7 +429,7 @@ impl Event<'_> {
         let exemplar = self.trace.map(|trace| Exemplar {
             trace_id: trace.trace_id,
             span_id: trace.span_id,
-            value: number(&trace.count),
+            value: number(&trace.count()),
             time: self.now,
         });
         series.add(number(&self.count), exemplar);
