@@ -97,6 +97,19 @@ impl<'a> KeyValue<'a> {
         self.value.read()
     }
 
+    /// The attribute's value if it is an integer in the usual form and below 2¹⁴: at a glance, and `None` for most.
+    #[inline(always)]
+    pub fn small_int(&self) -> Option<u64> {
+        if self.value.field != 0 {
+            return None;
+        }
+        match self.value.message.get(self.value.from..)? {
+            [0x18, a @ 0..0x80] => Some(u64::from(*a)),
+            [0x18, a, b @ 0..0x80] => Some(two_byte_varint(*a, *b) as u64),
+            _ => None,
+        }
+    }
+
     #[inline(always)]
     fn read_at_depth(message: &'a [u8], range: Range<usize>, depth: u8) -> Result<Self, Malformed> {
         let (key, value, field) = match message.get(range.clone()).and_then(key_then_value) {

@@ -113,6 +113,12 @@ impl<'a> Fields<'a> {
         self.array().map(|bytes| Some(u64::from_le_bytes(bytes)))
     }
 
+    /// The first byte of the next field; `None` at the end of the message.
+    #[inline(always)]
+    pub fn next_byte(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
     /// Goes past `bytes`, which must be whole fields, if they stand next; whether they do.
     #[inline(always)]
     pub fn pass(&mut self, bytes: &[u8]) -> bool {

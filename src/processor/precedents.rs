@@ -1,8 +1,7 @@
 //! What was decided of the calls of one scope, for others of it that tell the same.
 
-use crate::refusal::evidence::{Ending, Evidence, Likeness, Template};
+use crate::refusal::evidence::{Ending, Evidence, Likeness, SpanHead, Template};
 use crate::telemetry::tally::Row;
-use std::ops::Range;
 
 /// The decisions of one scope of one request.
 #[derive(Debug, Default)]
@@ -45,16 +44,12 @@ impl<'m> Precedents<'m> {
         self.in_vain = 0;
     }
 
-    /// What holds for the span that stands at `span` of `message`.
-    pub(super) fn find(
-        &mut self,
-        message: &'m [u8],
-        span: &Range<usize>,
-    ) -> Option<(&Decision, Likeness<'m>)> {
+    /// What holds for a span.
+    pub(super) fn find(&mut self, span: &SpanHead<'m>) -> Option<(&Decision, Likeness<'m>)> {
         if self.in_vain > MOST_IN_VAIN {
             return None;
         }
-        let (at, likeness) = self.like(message, span)?;
+        let (at, likeness) = self.like(span)?;
         self.last = at;
         let decisions = &self.known.get(at)?.decisions;
         let (_, decision) = decisions.iter().find(|(ending, _)| *ending == likeness.ending)?;
@@ -68,7 +63,8 @@ impl<'m> Precedents<'m> {
             return;
         }
         self.in_vain += 1;
-        if let Some((at, likeness)) = self.like(evidence.message(), &evidence.item()) {
+        let Ok(head) = SpanHead::read(evidence.message(), evidence.item()) else { return };
+        if let Some((at, likeness)) = self.like(&head) {
             if let Some(known) = self.known.get_mut(at).filter(|known| known.decisions.len() < MOST_ENDINGS) {
                 known.decisions.push((likeness.ending, decide()));
             }
@@ -83,10 +79,9 @@ impl<'m> Precedents<'m> {
     }
 
     /// Which of them a span is like, the one first that the last one was like.
-    fn like(&mut self, message: &'m [u8], span: &Range<usize>) -> Option<(usize, Likeness<'m>)> {
+    fn like(&mut self, span: &SpanHead<'m>) -> Option<(usize, Likeness<'m>)> {
         let Precedents { known, last, .. } = self;
-        let mut likeness =
-            |at: usize| Some((at, known.get_mut(at)?.template.likeness(message, span.clone())?));
+        let mut likeness = |at: usize| Some((at, known.get_mut(at)?.template.likeness(span)?));
         likeness(*last).or_else(|| (0..MOST_TEMPLATES).filter(|at| at != last).find_map(likeness))
     }
 }

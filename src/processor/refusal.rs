@@ -10,7 +10,7 @@ use crate::payload::Payload;
 use crate::processor::precedents::{Decision, Precedents};
 use crate::processor::workload::{SELFTEST, Workload};
 use crate::refusal::event::{Judged, Kind, Kinds, RefusalEvent};
-use crate::refusal::evidence::{Evidence, Origin, may_be_a_call, read_call, read_log_record};
+use crate::refusal::evidence::{Evidence, Origin, SpanHead, read_call, read_log_record};
 use crate::refusal::judge::{Judge, Judgment, Rule, decide_again, provider_of};
 use crate::refusal::policy::{Policy, UnknownVendor};
 use crate::refusal::verdict::Verdict;
@@ -265,19 +265,19 @@ impl<'m> Judging<'m, '_> {
             Signal::Metrics => Ok(None),
             Signal::Logs => read_log_record(message, item.clone(), &self.origin),
             Signal::Traces => {
-                let is_done = !may_be_a_call(message, item.clone(), &self.origin)?
-                    || self.decides_again(message, item, appended);
+                let head = SpanHead::read(message, item.clone())?;
+                let is_done = !head.may_be_a_call(&self.origin)? || self.decides_again(&head, appended);
                 if is_done { Ok(None) } else { read_call(message, item.clone(), &self.origin) }
             }
         }
     }
 
     /// Whether a span tells the same as one that was judged, and so is done with. What taps have seen is another matter.
-    fn decides_again(&mut self, message: &'m [u8], span: &Range<usize>, appended: &mut Vec<u8>) -> bool {
+    fn decides_again(&mut self, span: &SpanHead<'m>, appended: &mut Vec<u8>) -> bool {
         if !self.processor.taps.iter().all(|tap| tap.is_empty()) {
             return false;
         }
-        let Some((decision, likeness)) = self.precedents.find(message, span) else { return false };
+        let Some((decision, likeness)) = self.precedents.find(span) else { return false };
         appended.extend_from_slice(&decision.appended);
         self.tally.add_to(decision.row, &likeness.identity, likeness.tokens);
         true

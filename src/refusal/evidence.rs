@@ -11,6 +11,7 @@ use std::ops::{ControlFlow, Range};
 
 mod facts;
 mod found;
+mod head;
 mod origin;
 mod places;
 mod read;
@@ -21,8 +22,9 @@ pub use facts::{Fact, Shown};
 pub use origin::Origin;
 pub use read::{read_log_record, read_span};
 
+pub(crate) use head::SpanHead;
 pub(crate) use places::{PLACES, Place, PlaceKind};
-pub(crate) use read::{may_be_a_call, read_call};
+pub(crate) use read::read_call;
 pub(crate) use template::{Ending, Likeness, Template};
 pub(crate) use text::{Words, start, unquoted};
 

@@ -1,6 +1,7 @@
 //! One walk over an item: what is noted of it, and whether it stands for an LLM response.
 
 use super::found::Found;
+use super::head::SpanHead;
 use super::{Evidence, Ids, MODELS, Origin, PROVIDERS, Status, str};
 use crate::otlp::any_value::{AnyValue, KeyValue};
 use crate::otlp::wire::{Field, Fields, Malformed, Value};
@@ -13,11 +14,12 @@ pub fn read_span<'a>(
     span: Range<usize>,
     origin: &Origin<'a>,
 ) -> Result<Option<Evidence<'a>>, Malformed> {
-    if may_be_a_call(message, span.clone(), origin)? { read_call(message, span, origin) } else { Ok(None) }
+    let may_be_a_call = SpanHead::read(message, span.clone())?.may_be_a_call(origin)?;
+    if may_be_a_call { read_call(message, span, origin) } else { Ok(None) }
 }
 
-/// Reads the span that stands at `span` of `message` and [may be a call](may_be_a_call); `None` when it is no LLM response
-/// after all.
+/// Reads the span that stands at `span` of `message` and [may be a call](SpanHead::may_be_a_call); `None` when it is no
+/// LLM response after all.
 pub(crate) fn read_call<'a>(
     message: &'a [u8],
     span: Range<usize>,
@@ -67,34 +69,6 @@ pub(crate) fn read_call<'a>(
         status,
         body: None,
     }))
-}
-
-/// A first look at a span, which is enough for nearly all of other kinds: nothing is noted of them. On LLM spans it ends
-/// at the first attribute that marks them.
-pub(crate) fn may_be_a_call(
-    message: &[u8],
-    span: Range<usize>,
-    origin: &Origin<'_>,
-) -> Result<bool, Malformed> {
-    let keys = Keys::get();
-    let mut name: &[u8] = b"";
-    let mut fields = Fields::new(message, span);
-    while let Some(field) = fields.next_field()? {
-        // Most are attributes: asked for first, they need no jump table.
-        if field.number == SPAN_ATTRIBUTES {
-            if keys.may_mark(KeyValue::read(message, field.content()?)?.key) {
-                return Ok(true);
-            }
-            continue;
-        }
-        match field.number {
-            SPAN_NAME => name = content(message, &field)?,
-            SPAN_TRACE_ID | SPAN_ID | SPAN_PARENT_ID | SPAN_STATUS => _ = field.content()?,
-            _ => {}
-        }
-    }
-    Ok(origin.kind == ScopeKind::CodingAgent
-        || origin.kind.names_calls() && dialects::is_named_like_a_call(name))
 }
 
 /// Reads the log record that stands at `record` of `message`; `None` when it is no LLM response.
@@ -153,7 +127,7 @@ pub fn read_log_record<'a>(
     }))
 }
 
-/// A first look at a log record, as [`may_be_a_call`] takes one at a span.
+/// A first look at a log record, as [`SpanHead::may_be_a_call`] takes one at a span.
 fn may_be_a_response(
     message: &[u8],
     record: Range<usize>,
@@ -258,7 +232,7 @@ const ANSWERS: Meanings = Meanings::of(&[
 pub(super) const SPAN_TRACE_ID: u32 = 1;
 pub(super) const SPAN_ID: u32 = 2;
 pub(super) const SPAN_PARENT_ID: u32 = 4;
-const SPAN_NAME: u32 = 5;
+pub(super) const SPAN_NAME: u32 = 5;
 pub(super) const SPAN_END: u32 = 8;
 pub(super) const SPAN_ATTRIBUTES: u32 = 9;
 pub(super) const SPAN_EVENTS: u32 = 11;

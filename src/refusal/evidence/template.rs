@@ -5,6 +5,7 @@
 //! judging. A [`Template`] says for which spans that is so; it never says so of a span that might be judged otherwise.
 
 use super::found::{number_of, text_of};
+use super::head::SpanHead;
 use super::read::{
     SPAN_ATTRIBUTES, SPAN_END, SPAN_EVENTS, SPAN_ID, SPAN_PARENT_ID, SPAN_STATUS, SPAN_TRACE_ID, content,
     read_status,
@@ -56,13 +57,15 @@ enum Output {
 /// An attribute of a template.
 #[derive(Clone, Debug)]
 struct Attribute<'m> {
-    /// Where its field stands, and its content.
-    at: usize,
-    content: Range<usize>,
-    key: &'m [u8],
     part: Part,
-    /// Where the fields end that stand side by side from here on and are equal on all spans, and how many they are.
-    run: (usize, usize),
+    key: &'m [u8],
+    content: &'m [u8],
+    /// Where its field stands.
+    field: Range<usize>,
+    /// The fields that stand side by side from here on and are equal on all spans.
+    run: &'m [u8],
+    /// How many they are.
+    run_len: usize,
 }
 
 /// What an attribute is to the spans of a template.
@@ -129,15 +132,14 @@ impl<'m> Template<'m> {
             return None;
         }
         template.join_runs();
-        let likeness = template.likeness(evidence.message(), evidence.item())?;
+        let likeness = template.likeness(&SpanHead::read(evidence.message(), evidence.item()).ok()?)?;
         Some((template, likeness))
     }
 
-    /// What the span that stands at `span` of `message` tells beyond the template, if it fits. A span whose form is
-    /// broken does not.
-    pub(crate) fn likeness(&mut self, message: &'m [u8], span: Range<usize>) -> Option<Likeness<'m>> {
+    /// What a span tells beyond the template, if it fits. A span whose form is broken does not.
+    pub(crate) fn likeness(&mut self, span: &SpanHead<'m>) -> Option<Likeness<'m>> {
         let mut varying = SmallVec::new();
-        let likeness = self.compare(message, span, &mut varying).ok().flatten()?;
+        let likeness = self.compare(span, &mut varying).ok().flatten()?;
         if !varying.is_empty() {
             self.note_varying(&varying);
         }
@@ -147,27 +149,29 @@ impl<'m> Template<'m> {
     /// `varying` are the places of attributes that turned out to be no constants.
     fn compare(
         &self,
-        message: &'m [u8],
-        span: Range<usize>,
+        span: &SpanHead<'m>,
         varying: &mut SmallVec<[usize; 4]>,
     ) -> Result<Option<Likeness<'m>>, Malformed> {
+        if !span.is_usual {
+            return Ok(None);
+        }
+        let message = span.message;
+        let (mut ids, mut has_ended) = (span.ids, span.has_ended);
         let mut told = Told::default();
-        let mut ids = Ids::default();
-        let mut has_ended = false;
         let mut next = 0;
-        let mut fields = Fields::new(message, span);
+        let mut fields = span.rest.clone();
         loop {
-            if let Some(Attribute { at, run: (end, count), .. }) = self.attributes.get(next)
-                && *count > 1
-                && fields.pass(self.message.get(*at..*end).unwrap_or_default())
+            if let Some(Attribute { run, run_len, .. }) = self.attributes.get(next)
+                && *run_len > 0
+                && fields.pass(run)
             {
-                next += count;
+                next += run_len;
                 continue;
             }
             let Some(field) = fields.next_field()? else { break };
             if field.number == SPAN_ATTRIBUTES {
                 let Some(expected) = self.attributes.get(next) else { return Ok(None) };
-                match told.take(expected, self.message, message, field.content()?)? {
+                match told.take(expected, message, field.content()?)? {
                     Fit::None => return Ok(None),
                     Fit::Varies => varying.push(next),
                     Fit::Same => {}
@@ -200,18 +204,18 @@ impl<'m> Template<'m> {
 
     /// Finds what can be compared in one piece.
     fn join_runs(&mut self) {
-        let (mut end, mut count, mut behind) = (0, 0, usize::MAX);
+        let (mut run, mut len) = (0..0, 0);
         for attribute in self.attributes.iter_mut().rev() {
             let is_equal = matches!(attribute.part, Part::Shared | Part::Constant);
-            if !is_equal {
-                count = 0;
-            } else if count == 0 || attribute.content.end != behind {
-                (end, count) = (attribute.content.end, 1);
-            } else {
-                count += 1;
-            }
-            attribute.run = (end, count);
-            behind = attribute.at;
+            (run, len) = match is_equal {
+                false => (0..0, 0),
+                true if len > 0 && attribute.field.end == run.start => {
+                    (attribute.field.start..run.end, len + 1)
+                }
+                true => (attribute.field.clone(), 1),
+            };
+            attribute.run = self.message.get(run.clone()).unwrap_or_default();
+            attribute.run_len = len;
         }
     }
 }
@@ -236,25 +240,21 @@ struct Told<'m> {
 }
 
 impl<'m> Told<'m> {
-    /// Takes the attribute that stands at `range` of `message`, where `expected` stands in the request of the template.
+    /// Takes the attribute that stands at `range` of `message`.
     #[inline(always)]
     fn take(
         &mut self,
         expected: &Attribute<'m>,
-        known: &[u8],
         message: &'m [u8],
         range: Range<usize>,
     ) -> Result<Fit, Malformed> {
-        let raw = message.get(range.clone()).unwrap_or_default();
-        if matches!(expected.part, Part::Shared | Part::Constant) {
-            if known.get(expected.content.clone()) == Some(raw) {
-                return Ok(Fit::Same);
-            }
-            if expected.part == Part::Shared {
-                return Ok(Fit::None);
-            }
+        let content = || message.get(range.clone()).unwrap_or_default();
+        match expected.part {
+            Part::Shared | Part::Constant if content() == expected.content => return Ok(Fit::Same),
+            Part::Shared => return Ok(Fit::None),
+            _ => {}
         }
-        let attribute = KeyValue::read(message, range)?;
+        let attribute = KeyValue::read(message, range.clone())?;
         if attribute.key != expected.key {
             // Other attributes that say nothing may stand there.
             return Ok(match expected.part {
@@ -268,7 +268,7 @@ impl<'m> Told<'m> {
             Part::Shared | Part::Key | Part::Silent => {}
             Part::Word => {
                 if let Some(word) = self.words.get_mut(self.word_count) {
-                    *word = raw;
+                    *word = content();
                 }
                 self.word_count += 1;
             }
@@ -279,12 +279,8 @@ impl<'m> Told<'m> {
                 self.request_id = attribute.value().ok().and_then(text_of).unwrap_or_default();
             }
             Part::ResponseId | Part::RequestId => {}
-            Part::InputTokens => {
-                self.input_tokens = self.input_tokens.or_else(|| number_of(attribute.value().ok()?));
-            }
-            Part::OutputTokens => {
-                self.output_tokens = self.output_tokens.or_else(|| number_of(attribute.value().ok()?));
-            }
+            Part::InputTokens => self.input_tokens = self.input_tokens.or_else(|| number_in(&attribute)),
+            Part::OutputTokens => self.output_tokens = self.output_tokens.or_else(|| number_in(&attribute)),
         }
         Ok(Fit::Same)
     }
@@ -322,13 +318,24 @@ fn attributes<'m>(evidence: &Evidence<'m>) -> Result<Vec<Attribute<'m>>, Malform
         if field.number != SPAN_ATTRIBUTES {
             continue;
         }
-        let content = field.content()?;
-        let key = KeyValue::read(message, content.clone())?.key;
-        let meaning = telling.next_if(|entry| entry.range() == content).map(|entry| entry.meaning);
-        let part = Part::of(meaning, content.len());
-        attributes.push(Attribute { at: field.at, content, key, part, run: (0, 0) });
+        let range = field.content()?;
+        let key = KeyValue::read(message, range.clone())?.key;
+        let meaning = telling.next_if(|entry| entry.range() == range).map(|entry| entry.meaning);
+        attributes.push(Attribute {
+            part: Part::of(meaning, range.len()),
+            key,
+            content: message.get(range).unwrap_or_default(),
+            field: field.at..fields.position(),
+            run: &[],
+            run_len: 0,
+        });
     }
     Ok(attributes)
+}
+
+#[inline(always)]
+fn number_in(attribute: &KeyValue<'_>) -> Option<u64> {
+    attribute.small_int().or_else(|| number_of(attribute.value().ok()?))
 }
 
 fn is_silent(key: &[u8]) -> bool {
