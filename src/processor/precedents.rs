@@ -11,6 +11,8 @@ pub(super) struct Precedents<'m> {
     last: usize,
     /// How many decisions were noted since one was of use.
     in_vain: usize,
+    /// The span that was looked for last, if it is like one of them and nothing had been decided of its ending.
+    open: Option<Open<'m>>,
 }
 
 /// What was decided of a span, and holds for all that tell the same.
@@ -28,6 +30,15 @@ struct Known<'m> {
     decisions: Vec<(Ending<'m>, Decision)>,
 }
 
+#[derive(Debug)]
+struct Open<'m> {
+    /// Where the span starts in its request.
+    span: usize,
+    /// Which of the known it is like.
+    known: usize,
+    ending: Ending<'m>,
+}
+
 /// How many ways to look are told apart. More would be compared with in vain.
 const MOST_TEMPLATES: usize = 4;
 
@@ -41,36 +52,38 @@ impl<'m> Precedents<'m> {
     /// Forgets all: what comes is of another scope.
     pub(super) fn clear(&mut self) {
         self.known.clear();
-        self.in_vain = 0;
+        (self.in_vain, self.open) = (0, None);
     }
 
     /// What holds for a span.
     pub(super) fn find(&mut self, span: &SpanHead<'m>) -> Option<(&Decision, Likeness<'m>)> {
+        self.open = None;
         if self.in_vain > MOST_IN_VAIN {
             return None;
         }
         let (at, likeness) = self.like(span)?;
         self.last = at;
         let decisions = &self.known.get(at)?.decisions;
-        let (_, decision) = decisions.iter().find(|(ending, _)| *ending == likeness.ending)?;
+        let Some((_, decision)) = decisions.iter().find(|(ending, _)| *ending == likeness.ending) else {
+            self.open = Some(Open { span: span.start(), known: at, ending: likeness.ending });
+            return None;
+        };
         self.in_vain = 0;
         Some((decision, likeness))
     }
 
-    /// Notes what was decided of a span, so far as there is room, and others can be known by it at all.
+    /// Notes what was decided of a span that was looked for, so far as there is room, and others can be known by it at all.
     pub(super) fn note(&mut self, evidence: &Evidence<'m>, decide: impl FnOnce() -> Decision) {
         if self.in_vain > MOST_IN_VAIN {
             return;
         }
         self.in_vain += 1;
-        let Ok(head) = SpanHead::read(evidence.message(), evidence.item()) else { return };
-        if let Some((at, likeness)) = self.like(&head) {
-            if let Some(known) = self.known.get_mut(at).filter(|known| known.decisions.len() < MOST_ENDINGS) {
-                known.decisions.push((likeness.ending, decide()));
+        if let Some(open) = self.open.take().filter(|open| open.span == evidence.item().start) {
+            let known = self.known.get_mut(open.known);
+            if let Some(known) = known.filter(|known| known.decisions.len() < MOST_ENDINGS) {
+                known.decisions.push((open.ending, decide()));
             }
-            return;
-        }
-        if self.known.len() < MOST_TEMPLATES
+        } else if self.known.len() < MOST_TEMPLATES
             && let Some((template, likeness)) = Template::of(evidence)
         {
             self.last = self.known.len();

@@ -13,6 +13,7 @@ use std::ops::Range;
 #[derive(Clone, Debug)]
 pub(crate) struct SpanHead<'m> {
     pub(super) message: &'m [u8],
+    start: usize,
     pub(super) ids: Ids<'m>,
     pub(super) has_ended: bool,
     name: &'m [u8],
@@ -28,6 +29,7 @@ impl<'m> SpanHead<'m> {
     pub(crate) fn read(message: &'m [u8], span: Range<usize>) -> Result<Self, Malformed> {
         let mut head = SpanHead {
             message,
+            start: span.start,
             ids: Ids::default(),
             has_ended: false,
             name: b"",
@@ -57,6 +59,11 @@ impl<'m> SpanHead<'m> {
             }
         }
         Ok(head)
+    }
+
+    /// Where the span starts in its request.
+    pub(crate) fn start(&self) -> usize {
+        self.start
     }
 
     /// Whether the span may stand for a call to a model. On LLM spans the look ends at the first attribute that marks
