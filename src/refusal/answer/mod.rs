@@ -189,6 +189,22 @@ pub enum Content {
     Some,
 }
 
+impl Content {
+    /// What a text of the answer tells.
+    pub(crate) fn of_text(text: &[u8]) -> Self {
+        if text.trim_ascii().is_empty() { Content::Empty } else { Content::Some }
+    }
+
+    /// What two looks at the same answer come to.
+    pub(crate) fn or_more(self, other: Content) -> Self {
+        match (self, other) {
+            (Content::Some, _) | (_, Content::Some) => Content::Some,
+            (Content::Empty, _) | (_, Content::Empty) => Content::Empty,
+            (Content::Unknown, Content::Unknown) => Content::Unknown,
+        }
+    }
+}
+
 /// The facts of an error.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ErrorFacts {

@@ -11,9 +11,10 @@ use super::read::{
     read_status,
 };
 use super::{Evidence, Identity, Ids, PLACES, STOPS, id_of};
-use crate::otlp::any_value::KeyValue;
+use crate::otlp::any_value::{AnyValue, KeyValue};
 use crate::otlp::wire::{Fields, Malformed, Value};
-use crate::refusal::dialects::{self, Keys, MARKS, Meaning, Role, ScopeKind};
+use crate::refusal::answer::Content;
+use crate::refusal::dialects::{self, Keys, MARKS, Meaning, Meanings, Role, ScopeKind};
 use smallvec::SmallVec;
 use std::ops::Range;
 
@@ -41,6 +42,8 @@ pub(crate) struct Ending<'m> {
     /// The attributes that tell stop words, as they stand on the span.
     words: [&'m [u8]; MOST_WORDS],
     output: Output,
+    /// Whether the answer's text is told, and is empty.
+    text: Content,
     has_input_tokens: bool,
 }
 
@@ -81,6 +84,8 @@ enum Part {
     RequestId,
     InputTokens,
     OutputTokens,
+    /// Text of the answer.
+    Text,
     /// Its key decides, whatever the value is.
     Key,
     /// It says nothing of how the response ended, and has had one value so far.
@@ -104,6 +109,7 @@ impl Part {
             Some(Meaning::RequestId) => Part::RequestId,
             Some(Meaning::InputTokens) => Part::InputTokens,
             Some(Meaning::OutputTokens) => Part::OutputTokens,
+            Some(Meaning::OutputText) => Part::Text,
             Some(Meaning::StreamTiming) => Part::Key,
             Some(meaning) if STOPS.has(meaning) => Part::Word,
             Some(_) => Part::Shared,
@@ -119,7 +125,7 @@ impl<'m> Template<'m> {
             && evidence.role == Role::Leaf
             && evidence.origin.kind != ScopeKind::CodingAgent
             && evidence.found.seen.any_of(MARKS)
-            && !evidence.found.seen.any_of(PLACES)
+            && !evidence.found.seen.any_of(READ_ANYWAY)
             && !evidence.has_failed()
             && !evidence.has_more()
             && !evidence.is_judged();
@@ -237,6 +243,7 @@ struct Told<'m> {
     request_id: &'m str,
     input_tokens: Option<u64>,
     output_tokens: Option<u64>,
+    text: Content,
 }
 
 impl<'m> Told<'m> {
@@ -266,6 +273,11 @@ impl<'m> Told<'m> {
         match expected.part {
             Part::Constant => return Ok(Fit::Varies),
             Part::Shared | Part::Key | Part::Silent => {}
+            Part::Text => {
+                if let Ok(AnyValue::Str(text)) = attribute.value() {
+                    self.text = self.text.or_more(Content::of_text(text));
+                }
+            }
             Part::Word => {
                 if let Some(word) = self.words.get_mut(self.word_count) {
                     *word = content();
@@ -303,7 +315,12 @@ impl<'m> Told<'m> {
                 leaf: true,
             },
             tokens: (self.input_tokens, self.output_tokens),
-            ending: Ending { words: self.words, output, has_input_tokens: self.input_tokens.is_some() },
+            ending: Ending {
+                words: self.words,
+                output,
+                text: self.text,
+                has_input_tokens: self.input_tokens.is_some(),
+            },
         }
     }
 }
@@ -341,3 +358,6 @@ fn number_in(attribute: &KeyValue<'_>) -> Option<u64> {
 fn is_silent(key: &[u8]) -> bool {
     matches!(dialects::meaning(Keys::get(), key), None | Some(Meaning::Nothing))
 }
+
+/// What has to be read, or looked at, on each span that has it.
+const READ_ANYWAY: Meanings = PLACES.without(Meaning::OutputText).without(Meaning::OutputPartType);

@@ -220,7 +220,7 @@ impl<'a> Case<'a> {
         self.refusal_beside_content |= answer.refusal_part && answer.content == Content::Some;
         self.guardrail |= answer.guardrail_intervened;
         self.side = self.side.or(answer.side);
-        self.content = more_content(self.content, answer.content);
+        self.content = self.content.or_more(answer.content);
         self.error = self.error.take().or(answer.error);
         if answer.fallback.is_some() {
             self.fallback = answer.fallback;
@@ -271,8 +271,7 @@ impl<'a> Case<'a> {
 
     pub(super) fn see_text(&mut self, value: AnyValue<'a>) {
         if let AnyValue::Str(text) = value {
-            let content = if text.trim_ascii().is_empty() { Content::Empty } else { Content::Some };
-            self.content = more_content(self.content, content);
+            self.content = self.content.or_more(Content::of_text(text));
         }
     }
 
@@ -368,15 +367,6 @@ impl<'a> Case<'a> {
             Class::Missing => None,
             _ => self.ending.take().map(|ending| bounded(ending.word)),
         }
-    }
-}
-
-/// What two looks at the same answer's content come to.
-fn more_content(one: Content, other: Content) -> Content {
-    match (one, other) {
-        (Content::Some, _) | (_, Content::Some) => Content::Some,
-        (Content::Empty, _) | (_, Content::Empty) => Content::Empty,
-        (Content::Unknown, Content::Unknown) => Content::Unknown,
     }
 }
 
