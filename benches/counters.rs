@@ -1,5 +1,5 @@
 //! What counting costs per response: adding it to a tally, and the commit of the tally, with labels that repeat and
-//! labels that are scattered. Every response is new, as in traffic: ids come from a running number.
+//! labels that are scattered; and the commit alone. Every response is new, as in traffic: ids come from a running number.
 #![allow(missing_docs, clippy::indexing_slicing)]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -129,6 +129,31 @@ fn counters(criterion: &mut Criterion) {
     }
 }
 
+/// Commits alone, of what is new but for its trace: of 512 traces each brings one response per request. That fills the
+/// table of responses seen, so what counts is how many of its cache lines each response touches.
+fn commits(criterion: &mut Criterion) {
+    const TRACES: u64 = 512;
+    let responses = Responses::new(LabelLimits::default());
+    let mut next = 0;
+    let mut tally = || {
+        let mut ids = request(TRACES, &mut next);
+        for (n, ids) in (0_u64..).zip(&mut ids) {
+            ids.trace[..8].copy_from_slice(&n.to_le_bytes());
+            ids.parent = [0; 8];
+        }
+        let mut tally = responses.tally();
+        fill(&mut tally, &ids, &|_| ordinary());
+        tally
+    };
+    (0..1000).for_each(|_| drop(responses.commit(tally())));
+    let mut group = criterion.benchmark_group("commit");
+    group.throughput(Throughput::Elements(TRACES));
+    group.bench_function(format!("{TRACES} new responses of {TRACES} known traces"), |bencher| {
+        bencher.iter_batched(&mut tally, |tally| responses.commit(tally), BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
 fn scrape(criterion: &mut Criterion) {
     let responses = Arc::new(Responses::new(LabelLimits::default()));
     let mut tally = responses.tally();
@@ -145,5 +170,5 @@ fn scrape(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, counters, scrape);
+criterion_group!(benches, counters, commits, scrape);
 criterion_main!(benches);
