@@ -37,10 +37,12 @@
 //! # Window and memory
 //!
 //! The table is one per process, in memory, and remembers at least the last N sightings (`limits.seen_responses`,
-//! 65,536), at most twice as many and those of one request. Each takes up to five keys of nine bytes. By default that is
-//! 5 MiB in ordinary traffic and 20 MiB at most. It starts small and grows as sightings come. Ids are kept as keyed
-//! hashes only.
+//! 65,536), at most twice as many and those of one request. Each takes up to five keys of eight bytes, and the table is
+//! at most five eighths full. By default that is 4 MiB where a sighting brings two new keys, 8 MiB where it brings three
+//! or more, and 17 MiB at most. It starts with nothing and doubles as sightings come; while it does, it takes half as
+//! much again. Ids are kept as keyed hashes only.
 
+mod bucket;
 mod cluster;
 mod rules;
 mod table;
@@ -50,8 +52,9 @@ mod tests;
 pub use cluster::{Clusters, cluster};
 
 use crate::telemetry::Identity;
+use bucket::Flags;
 use rules::{Claim, Known, Response, Standing, request, response, span, trace};
-use table::{Flags, Table};
+use table::Table;
 
 /// An id shorter than this many bytes is not unique by itself.
 const SHORTEST_UNIQUE_ID: usize = 16;
@@ -157,7 +160,7 @@ pub struct Counted {
 pub struct Seen {
     table: Table,
     window: usize,
-    /// Sightings in the young generation.
+    /// Sightings since the last rotation.
     young: usize,
 }
 
@@ -220,16 +223,16 @@ impl Seen {
             Some((member.sighting.weight(), claim, member))
         });
         let Some((_, claim, member)) = claims.max_by_key(|(weight, ..)| *weight) else { return false };
-        let (keys, known) = (member.sighting.keys, member.known);
+        let keys = member.sighting.keys;
         match claim {
-            Claim::Request => self.update(keys.request, known.request, |_| request::NAMED),
+            Claim::Request => self.update(keys.request, |_| request::NAMED),
             Claim::Span { met } => {
-                self.update(keys.span, known.span, |flags| span::identified(flags, met, response.ids()));
+                self.update(keys.span, |flags| span::identified(flags, met, response.ids()));
             }
-            Claim::Parent => self.update(keys.parent, known.parent, span::with_child),
+            Claim::Parent => self.update(keys.parent, span::with_child),
             Claim::Trace => {
                 let one_less = |flags: Flags| flags.saturating_sub(trace::AGENT) | trace::CALL;
-                self.update(keys.trace, known.trace, one_less);
+                self.update(keys.trace, one_less);
             }
         }
         true
@@ -240,14 +243,14 @@ impl Seen {
         for member in response.members() {
             let (keys, known) = (member.sighting.keys, member.known);
             if response.ids() & 1 != 0 && known.request & request::UNNAMED != 0 {
-                self.update(keys.request, known.request, |_| request::NAMED);
+                self.update(keys.request, |_| request::NAMED);
             }
             if response.ids() != 0 && member.span_flags() & span::UNNAMED != 0 {
                 let identified = |flags| span::identified(flags, span::UNNAMED, response.ids());
-                self.update(keys.span, known.span, identified);
+                self.update(keys.span, identified);
             }
             if known.parent & span::STANDS_IN != 0 {
-                self.update(keys.parent, known.parent, span::with_child);
+                self.update(keys.parent, span::with_child);
             }
         }
     }
@@ -255,17 +258,17 @@ impl Seen {
     /// Notes all keys of a response.
     fn remember(&mut self, response: &Response<'_>, is_new: bool) {
         for member in response.members() {
-            let (sighting, keys, known) = (member.sighting, member.sighting.keys, member.known);
-            self.update(keys.response, known.response, |_| response::SEEN);
-            self.update(keys.request, known.request, |flags| match response.ids() & 1 {
+            let (sighting, keys) = (member.sighting, member.sighting.keys);
+            self.update(keys.response, |_| response::SEEN);
+            self.update(keys.request, |flags| match response.ids() & 1 {
                 0 if flags == 0 => request::UNNAMED,
                 0 => flags,
                 _ => request::NAMED,
             });
-            self.update(keys.span, known.span, |flags| response.span_flags_after(flags, &member));
-            self.update(keys.parent, known.parent, span::with_child);
+            self.update(keys.span, |flags| response.span_flags_after(flags, &member));
+            self.update(keys.parent, span::with_child);
             if sighting.leaf {
-                self.update(keys.trace, known.trace, |flags| flags | trace::CALL);
+                self.update(keys.trace, |flags| flags | trace::CALL);
             }
         }
         if is_new
@@ -273,7 +276,7 @@ impl Seen {
             && let Some(agent) = response.members().max_by_key(|member| member.sighting.keys.trace)
         {
             let one_more = |flags: Flags| flags.checked_add(trace::AGENT).unwrap_or(flags);
-            self.update(agent.sighting.keys.trace, agent.known.trace, one_more);
+            self.update(agent.sighting.keys.trace, one_more);
         }
     }
 
@@ -289,10 +292,10 @@ impl Seen {
         }
     }
 
-    /// Changes the flags of a key that had the flags `known` when this request came.
-    fn update(&mut self, key: u64, known: Flags, change: impl FnOnce(Flags) -> Flags) {
+    /// Changes the flags of a key.
+    fn update(&mut self, key: u64, change: impl FnOnce(Flags) -> Flags) {
         if key != 0 {
-            self.table.update(key, known, change);
+            self.table.update(key, change);
         }
     }
 }

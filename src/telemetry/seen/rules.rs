@@ -1,7 +1,7 @@
 //! The rules by which a response is known again, as far as they need nothing but flags.
 
+use super::bucket::Flags;
 use super::cluster::Clusters;
-use super::table::Flags;
 use super::{Counted, Sighting, Weight};
 
 /// Flags of a response id.
