@@ -147,6 +147,12 @@ impl Bucket {
         self.stamps = (u64::from_le_bytes(self.stamps) & live).to_le_bytes();
     }
 
+    /// One word of it. To read it is to have it in the cache.
+    pub fn word(&self) -> u16 {
+        let [first, ..] = self.tags;
+        first
+    }
+
     /// The highest bit of each byte whose place has a live entry.
     fn live(&self, epochs: Epochs) -> u64 {
         let stamps = u64::from_le_bytes(self.stamps);

@@ -1,52 +1,12 @@
 //! Which sightings of one request are the same response. Nothing here depends on their order.
 
+use super::groups::{Clusters, Groups};
 use super::{Sighting, Weight};
-
-/// The sightings of a request, grouped by response.
-#[derive(Debug, Default)]
-pub struct Clusters {
-    members: Vec<u32>,
-    ends: Vec<u32>,
-    covered: Vec<bool>,
-}
-
-impl Clusters {
-    fn each_alone(sightings: usize) -> Self {
-        let count = sightings as u32;
-        let (members, ends) = ((0..count).collect(), (1..=count).collect());
-        Clusters { members, ends, covered: vec![false; sightings] }
-    }
-
-    /// How many responses there are.
-    pub fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Whether there are no responses.
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    /// The sightings of each response, as indices.
-    pub fn iter(&self) -> impl Iterator<Item = &[u32]> {
-        let mut start = 0;
-        self.ends.iter().map(move |end| {
-            let members = self.members.get(start as usize..*end as usize).unwrap_or_default();
-            start = *end;
-            members
-        })
-    }
-
-    /// Whether a sighting stands for the response of a span below it that is here too.
-    pub fn is_covered(&self, sighting: u32) -> bool {
-        self.covered.get(sighting as usize).copied().unwrap_or_default()
-    }
-}
 
 /// Groups the sightings of one request.
 pub fn cluster(sightings: &[Sighting]) -> Clusters {
     if are_strangers(sightings) {
-        return Clusters::each_alone(sightings.len());
+        return Clusters::Strangers(sightings.len());
     }
     let mut joiner = Joiner::new(sightings);
     joiner.join_by_response();
@@ -326,10 +286,6 @@ impl<'a> Joiner<'a> {
     }
 
     fn finish(mut self, spans: &SpanBuckets) -> Clusters {
-        let count = self.sightings.len() as u32;
-        if !self.is_joined {
-            return Clusters::each_alone(self.sightings.len());
-        }
         for (i, sighting) in self.each() {
             let has_child = sighting.speaks_for_span()
                 && spans.get(sighting.keys.span).is_some_and(|b| b.has_joined_child || b.child.is_some());
@@ -337,18 +293,8 @@ impl<'a> Joiner<'a> {
                 *covered = true;
             }
         }
-        let mut by_root: Vec<(u32, u32)> = self.each().map(|(i, _)| (self.root(i), i)).collect();
-        by_root.sort_unstable();
-        let mut ends = Vec::new();
-        for (end, pair) in (1..).zip(by_root.windows(2)) {
-            if let [(a, _), (b, _)] = pair
-                && a != b
-            {
-                ends.push(end);
-            }
-        }
-        ends.push(count);
-        Clusters { members: by_root.into_iter().map(|(_, i)| i).collect(), ends, covered: self.covered }
+        let groups = Groups::new(self.each().map(|(i, _)| (self.root(i), i)).collect(), self.covered);
+        Clusters::Groups(groups)
     }
 }
 

@@ -44,20 +44,27 @@
 
 mod bucket;
 mod cluster;
+mod groups;
 mod rules;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use cluster::{Clusters, cluster};
+pub use cluster::cluster;
+pub use groups::Clusters;
 
 use crate::telemetry::Identity;
 use bucket::Flags;
-use rules::{Claim, Known, Response, Standing, request, response, span, trace};
+use groups::Groups;
+use rules::{Claim, Known, Member, Response, Standing, Summary, request, response, span, trace};
 use table::Table;
 
 /// An id shorter than this many bytes is not unique by itself.
 const SHORTEST_UNIQUE_ID: usize = 16;
+
+/// So many sightings are looked up together: enough to wait for all their cache lines at once, and few enough for these
+/// to be still there when they are needed.
+const BLOCK: usize = 32;
 
 /// One item that tells of a response.
 #[derive(Clone, Copy, Debug)]
@@ -144,6 +151,10 @@ impl Keys {
             trace,
         }
     }
+
+    fn all(&self) -> [u64; 5] {
+        [self.response, self.request, self.span, self.parent, self.trace]
+    }
 }
 
 /// A response that counts, by indices of its sightings.
@@ -153,6 +164,18 @@ pub struct Counted {
     pub richest: usize,
     /// Tells where it comes from and who asked for it.
     pub described: usize,
+}
+
+impl Counted {
+    /// By its only sighting.
+    fn only(sighting: usize) -> Self {
+        Counted { richest: sighting, described: sighting }
+    }
+
+    /// With so many sightings before.
+    fn after(self, sightings: usize) -> Self {
+        Counted { richest: self.richest + sightings, described: self.described + sightings }
+    }
 }
 
 /// The responses that were counted, of the whole process.
@@ -178,9 +201,69 @@ impl Seen {
             self.young = 0;
         }
         self.young += sightings.len();
+        match clusters {
+            Clusters::Groups(groups) => self.admit_groups(sightings, groups, count),
+            Clusters::Strangers(_) => {
+                let taken = self.admit_strangers(sightings, &mut count);
+                let rest = sightings.get(taken..).unwrap_or_default();
+                if !rest.is_empty() {
+                    let groups = Groups::each_alone(rest.len());
+                    self.admit_groups(rest, &groups, |response| count(response.after(taken)));
+                }
+            }
+        }
+    }
+
+    /// How many bytes the table takes.
+    pub fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+
+    /// Takes calls that have nothing in common one by one, up to the first that may claim what stands in for it; says how
+    /// many it took. Who of several claimants is granted what they claim is found out with all of them at hand. The others
+    /// may come in any order: all that one can change for another is that the span above it no longer stands in for a
+    /// call. It does so as one that is known already, which goes before the claimants anyway; or that span is an agent's,
+    /// which stands in for none of them.
+    fn admit_strangers(&mut self, sightings: &[Sighting], count: &mut impl FnMut(Counted)) -> usize {
+        let mut taken = 0;
+        for block in sightings.chunks(BLOCK) {
+            self.fetch(block);
+            for sighting in block {
+                match self.admit_stranger(sighting) {
+                    Standing::New => count(Counted::only(taken)),
+                    Standing::Known => {}
+                    Standing::Claims => return taken,
+                }
+                taken += 1;
+            }
+        }
+        taken
+    }
+
+    /// Takes a call, unless it may claim something: then all flags stay as they are.
+    fn admit_stranger(&mut self, sighting: &Sighting) -> Standing {
+        let (summary, keys) = (Summary::of([sighting]), &sighting.keys);
+        // To note the keys tells what was known of them, so that each is looked up once.
+        let known = self.note(summary, &Member::only(sighting, Known::default()));
+        let standing = summary.standing([Member::only(sighting, known)]);
+        if standing == Standing::Claims {
+            self.update(keys.response, |_| known.response);
+            self.update(keys.request, |_| known.request);
+            self.update(keys.span, |_| known.span);
+            self.update(keys.parent, |_| known.parent);
+            self.update(keys.trace, |_| known.trace);
+        }
+        standing
+    }
+
+    fn admit_groups(&mut self, sightings: &[Sighting], groups: &Groups, mut count: impl FnMut(Counted)) {
         // All are compared with what was there before any of them comes in: what they are to each other is settled.
-        let known: Vec<Known> = sightings.iter().map(|sighting| self.known(&sighting.keys)).collect();
-        let responses = || clusters.iter().map(|members| Response::new(sightings, &known, clusters, members));
+        let mut known: Vec<Known> = Vec::with_capacity(sightings.len());
+        for block in sightings.chunks(BLOCK) {
+            self.fetch(block);
+            known.extend(block.iter().map(|sighting| self.known(&sighting.keys)));
+        }
+        let responses = || groups.iter().map(|members| Response::new(sightings, &known, groups, members));
         let mut standings: Vec<Standing> = responses().map(|response| response.standing()).collect();
         if standings.iter().any(|standing| *standing != Standing::New) {
             self.settle(responses(), &mut standings);
@@ -192,11 +275,6 @@ impl Seen {
             }
             self.remember(&response, is_new);
         }
-    }
-
-    /// How many bytes the table takes.
-    pub fn bytes(&self) -> usize {
-        self.table.bytes()
     }
 
     /// Finds out who of the claimants is granted what stands in for them.
@@ -217,36 +295,33 @@ impl Seen {
 
     /// Takes what stands in for `response`, if that is still there.
     fn grant(&mut self, response: &Response<'_>) -> bool {
+        let summary = response.summary();
         let claims = response.members().filter_map(|mut member| {
             member.known = self.known(&member.sighting.keys);
-            let claim = response.claim(&member)?;
+            let claim = summary.claim(&member)?;
             Some((member.sighting.weight(), claim, member))
         });
         let Some((_, claim, member)) = claims.max_by_key(|(weight, ..)| *weight) else { return false };
         let keys = member.sighting.keys;
         match claim {
             Claim::Request => self.update(keys.request, |_| request::NAMED),
-            Claim::Span { met } => {
-                self.update(keys.span, |flags| span::identified(flags, met, response.ids()));
-            }
+            Claim::Span { met } => self.update(keys.span, |flags| span::identified(flags, met, summary.ids)),
             Claim::Parent => self.update(keys.parent, span::with_child),
-            Claim::Trace => {
-                let one_less = |flags: Flags| flags.saturating_sub(trace::AGENT) | trace::CALL;
-                self.update(keys.trace, one_less);
-            }
-        }
+            Claim::Trace => self.update(keys.trace, |flags| flags.saturating_sub(trace::AGENT) | trace::CALL),
+        };
         true
     }
 
     /// Takes away what stood in for a response that is known by other means, before others claim it.
     fn release(&mut self, response: &Response<'_>) {
+        let ids = response.summary().ids;
         for member in response.members() {
             let (keys, known) = (member.sighting.keys, member.known);
-            if response.ids() & 1 != 0 && known.request & request::UNNAMED != 0 {
+            if ids & 1 != 0 && known.request & request::UNNAMED != 0 {
                 self.update(keys.request, |_| request::NAMED);
             }
-            if response.ids() != 0 && member.span_flags() & span::UNNAMED != 0 {
-                let identified = |flags| span::identified(flags, span::UNNAMED, response.ids());
+            if ids != 0 && member.span_flags() & span::UNNAMED != 0 {
+                let identified = |flags| span::identified(flags, span::UNNAMED, ids);
                 self.update(keys.span, identified);
             }
             if known.parent & span::STANDS_IN != 0 {
@@ -257,27 +332,34 @@ impl Seen {
 
     /// Notes all keys of a response.
     fn remember(&mut self, response: &Response<'_>, is_new: bool) {
+        let summary = response.summary();
         for member in response.members() {
-            let (sighting, keys) = (member.sighting, member.sighting.keys);
-            self.update(keys.response, |_| response::SEEN);
-            self.update(keys.request, |flags| match response.ids() & 1 {
-                0 if flags == 0 => request::UNNAMED,
-                0 => flags,
-                _ => request::NAMED,
-            });
-            self.update(keys.span, |flags| response.span_flags_after(flags, &member));
-            self.update(keys.parent, span::with_child);
-            if sighting.leaf {
-                self.update(keys.trace, |flags| flags | trace::CALL);
-            }
+            self.note(summary, &member);
         }
         if is_new
-            && !response.has_leaf()
+            && !summary.has_leaf
             && let Some(agent) = response.members().max_by_key(|member| member.sighting.keys.trace)
         {
             let one_more = |flags: Flags| flags.checked_add(trace::AGENT).unwrap_or(flags);
             self.update(agent.sighting.keys.trace, one_more);
         }
+    }
+
+    /// Notes the keys of a member, of an agent all but its trace; says what was known of them.
+    fn note(&mut self, summary: Summary, member: &Member<'_>) -> Known {
+        let (sighting, keys) = (member.sighting, &member.sighting.keys);
+        Known {
+            response: self.update(keys.response, |_| response::SEEN),
+            request: self.update(keys.request, |flags| summary.request_flags_after(flags)),
+            span: self.update(keys.span, |flags| summary.span_flags_after(flags, member)),
+            parent: self.update(keys.parent, span::with_child),
+            trace: if sighting.leaf { self.update(keys.trace, |flags| flags | trace::CALL) } else { 0 },
+        }
+    }
+
+    /// Brings what is to be looked up into the cache.
+    fn fetch(&self, sightings: &[Sighting]) {
+        sightings.iter().flat_map(|sighting| sighting.keys.all()).for_each(|key| self.table.fetch(key));
     }
 
     /// What the table knows of a sighting's keys now.
@@ -292,10 +374,8 @@ impl Seen {
         }
     }
 
-    /// Changes the flags of a key.
-    fn update(&mut self, key: u64, change: impl FnOnce(Flags) -> Flags) {
-        if key != 0 {
-            self.table.update(key, change);
-        }
+    /// Changes the flags of a key; gives those that it had.
+    fn update(&mut self, key: u64, change: impl FnOnce(Flags) -> Flags) -> Flags {
+        if key == 0 { 0 } else { self.table.update(key, change) }
     }
 }

@@ -1,7 +1,7 @@
 //! The rules by which a response is known again, as far as they need nothing but flags.
 
 use super::bucket::Flags;
-use super::cluster::Clusters;
+use super::groups::Groups;
 use super::{Counted, Sighting, Weight};
 
 /// Flags of a response id.
@@ -103,10 +103,18 @@ pub enum Claim {
 pub struct Response<'a> {
     sightings: &'a [Sighting],
     known: &'a [Known],
-    clusters: &'a Clusters,
+    groups: &'a Groups,
     members: &'a [u32],
-    ids: u8,
-    has_leaf: bool,
+    summary: Summary,
+}
+
+/// What the sightings of a response tell together.
+#[derive(Clone, Copy, Debug)]
+pub struct Summary {
+    /// Which of the vendor's ids it has, as [`Sighting::ids`].
+    pub ids: u8,
+    /// Whether it was seen as a call to a model.
+    pub has_leaf: bool,
 }
 
 /// One sighting of a response.
@@ -118,7 +126,12 @@ pub struct Member<'a> {
     is_covered: bool,
 }
 
-impl Member<'_> {
+impl<'a> Member<'a> {
+    /// The only one of its response.
+    pub fn only(sighting: &'a Sighting, known: Known) -> Self {
+        Member { sighting, known, is_covered: false }
+    }
+
     /// What is known of its own span. One above others stands or falls with the one that it is joined to.
     pub fn span_flags(&self) -> Flags {
         if self.is_covered { 0 } else { self.known.span }
@@ -129,39 +142,30 @@ impl<'a> Response<'a> {
     pub fn new(
         sightings: &'a [Sighting],
         known: &'a [Known],
-        clusters: &'a Clusters,
+        groups: &'a Groups,
         members: &'a [u32],
     ) -> Self {
-        let mut response = Response { sightings, known, clusters, members, ids: 0, has_leaf: false };
-        for member in response.members() {
-            response.ids |= member.sighting.ids();
-            response.has_leaf |= member.sighting.leaf;
-        }
-        response
+        let summary = Summary { ids: 0, has_leaf: false };
+        let response = Response { sightings, known, groups, members, summary };
+        Response { summary: Summary::of(response.members().map(|member| member.sighting)), ..response }
     }
 
     pub fn members(&self) -> impl Iterator<Item = Member<'a>> + use<'a> {
-        let Response { sightings, known, clusters, members, .. } = *self;
+        let Response { sightings, known, groups, members, .. } = *self;
         members.iter().filter_map(move |index| {
             let (sighting, known) = (sightings.get(*index as usize)?, *known.get(*index as usize)?);
-            Some(Member { sighting, known, is_covered: clusters.is_covered(*index) })
+            Some(Member { sighting, known, is_covered: groups.is_covered(*index) })
         })
     }
 
-    /// Which of the vendor's ids it has, as [`Sighting::ids`].
-    pub fn ids(&self) -> u8 {
-        self.ids
-    }
-
-    /// Whether it was seen as a call to a model.
-    pub fn has_leaf(&self) -> bool {
-        self.has_leaf
+    pub fn summary(&self) -> Summary {
+        self.summary
     }
 
     /// The sightings that count.
     pub fn counted(&self) -> Counted {
         if let [only] = self.members {
-            return Counted { richest: *only as usize, described: *only as usize };
+            return Counted::only(*only as usize);
         }
         let sightings = || {
             let sighting = |index: &u32| Some((*index as usize, self.sightings.get(*index as usize)?));
@@ -180,8 +184,24 @@ impl<'a> Response<'a> {
 
     /// What was known of it before its request came.
     pub fn standing(&self) -> Standing {
+        self.summary.standing(self.members())
+    }
+}
+
+impl Summary {
+    /// What `sightings` of one response tell.
+    pub fn of<'a>(sightings: impl IntoIterator<Item = &'a Sighting>) -> Self {
+        let nothing = Summary { ids: 0, has_leaf: false };
+        sightings.into_iter().fold(nothing, |Summary { ids, has_leaf }, sighting| Summary {
+            ids: ids | sighting.ids(),
+            has_leaf: has_leaf | sighting.leaf,
+        })
+    }
+
+    /// What is known of a response with these members.
+    pub fn standing<'a>(self, members: impl IntoIterator<Item = Member<'a>>) -> Standing {
         let mut standing = Standing::New;
-        for member in self.members() {
+        for member in members {
             if self.is_known(&member) {
                 return Standing::Known;
             }
@@ -192,7 +212,7 @@ impl<'a> Response<'a> {
         standing
     }
 
-    fn is_known(&self, member: &Member<'_>) -> bool {
+    fn is_known(self, member: &Member<'_>) -> bool {
         let (known, of_span) = (&member.known, member.span_flags());
         known.response != 0
             || (self.ids & 1 == 0 && known.request != 0)
@@ -201,8 +221,8 @@ impl<'a> Response<'a> {
             || (!self.has_leaf && known.trace & trace::CALL != 0)
     }
 
-    /// What stands in for it, as far as `member` leads there.
-    pub fn claim(&self, member: &Member<'_>) -> Option<Claim> {
+    /// What stands in for the response, as far as `member` leads there.
+    pub fn claim(self, member: &Member<'_>) -> Option<Claim> {
         let known = &member.known;
         if known.request & request::UNNAMED != 0 {
             return Some(Claim::Request);
@@ -218,8 +238,17 @@ impl<'a> Response<'a> {
         (self.has_leaf && known.trace & trace::AGENTS != 0).then_some(Claim::Trace)
     }
 
+    /// The flags of a request id, after `flags`.
+    pub fn request_flags_after(self, flags: Flags) -> Flags {
+        match self.ids & 1 {
+            0 if flags == 0 => request::UNNAMED,
+            0 => flags,
+            _ => request::NAMED,
+        }
+    }
+
     /// The flags of a member's own span, after `flags`.
-    pub fn span_flags_after(&self, mut flags: Flags, member: &Member<'_>) -> Flags {
+    pub fn span_flags_after(self, mut flags: Flags, member: &Member<'_>) -> Flags {
         let before = flags;
         if self.ids != 0 {
             flags = (flags & !span::UNNAMED) | span::ids_flag(self.ids);

@@ -15,7 +15,7 @@
 
 use super::bucket::{Bucket, EPOCHS, Epochs, Flags, PLACES, POSITION_BITS, State};
 use hashbrown::HashTable;
-use std::mem;
+use std::{hint, mem};
 
 /// As few as there can be for their positions to tell what is not in the entries.
 const FEWEST_BUCKETS: usize = 1 << POSITION_BITS;
@@ -110,6 +110,12 @@ impl Table {
                 || buckets.get_mut(position).is_some_and(|bucket| bucket.insert(*key, *state, *epochs));
             epochs.is_live(*state) && !is_moved()
         });
+    }
+
+    /// Reads the cache line that `key` needs. Reads of several keys do not wait for each other as look-ups do, so that what
+    /// is not in the cache comes all at once.
+    pub fn fetch(&self, key: u64) {
+        hint::black_box(self.buckets.get(position(key, &self.buckets)).map_or(0, Bucket::word));
     }
 
     /// How many bytes it takes.

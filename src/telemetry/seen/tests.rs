@@ -504,4 +504,30 @@ proptest! {
         }
         prop_assert_eq!(total, calls.len());
     }
+
+    #[test]
+    fn calls_that_have_nothing_in_common_count_as_any_others(
+        requests in prop::collection::vec((any::<bool>(), prop::collection::vec(any_item(), 1..12)), 1..8),
+    ) {
+        let is_of_strangers = |sightings: &[Sighting]| matches!(cluster(sightings), Clusters::Strangers(_));
+        let (mut quick, mut thorough) = (seen(), seen());
+        for (only_strangers, request) in requests {
+            let mut sightings = Vec::new();
+            for item in request {
+                sightings.push(item.sighting());
+                if only_strangers && !is_of_strangers(&sightings) {
+                    sightings.pop();
+                }
+            }
+            let clusters = cluster(&sightings);
+            let groups = match cluster(&sightings) {
+                Clusters::Strangers(count) => Clusters::Groups(Groups::each_alone(count)),
+                groups => groups,
+            };
+            let (mut some, mut same) = (Vec::new(), Vec::new());
+            quick.admit(&sightings, &clusters, |response| some.push(response));
+            thorough.admit(&sightings, &groups, |response| same.push(response));
+            prop_assert_eq!(some, same);
+        }
+    }
 }
