@@ -84,7 +84,7 @@ pub enum Undecodable {
 }
 
 /// Undoes one coding, in pieces of any size. What came before a cut has been given out, and what came before a fault, but
-/// for the last blocks that zstd had not checked yet.
+/// for the last blocks that zstd had not checked yet and what of the faulty piece Brotli had not given out.
 pub struct Decoder {
     bounds: Bounds,
     given: u64,
