@@ -1,46 +1,18 @@
-//! The data files, compiled in.
+//! The data files: compiled in, and as they are read.
 
 use super::VocabularyError;
-use super::data::{EmittersFile, VendorFile};
+use super::index::Data;
 
-/// File name and text of each vendor. Where a word or an error is looked for in all vendors, it is in this order.
-pub(super) const VENDORS: &[(&str, &str)] = &[
-    ("anthropic.yaml", include_str!("anthropic.yaml")),
-    ("openai.yaml", include_str!("openai.yaml")),
-    ("azure.yaml", include_str!("azure.yaml")),
-    ("google.yaml", include_str!("google.yaml")),
-    ("bedrock.yaml", include_str!("bedrock.yaml")),
-    ("cohere.yaml", include_str!("cohere.yaml")),
-    ("mistral.yaml", include_str!("mistral.yaml")),
-    ("groq.yaml", include_str!("groq.yaml")),
-    ("together.yaml", include_str!("together.yaml")),
-    ("xai.yaml", include_str!("xai.yaml")),
-    ("deepseek.yaml", include_str!("deepseek.yaml")),
-    ("qwen.yaml", include_str!("qwen.yaml")),
-    ("zhipu.yaml", include_str!("zhipu.yaml")),
-    ("moonshot.yaml", include_str!("moonshot.yaml")),
-    ("ollama.yaml", include_str!("ollama.yaml")),
-    ("vllm.yaml", include_str!("vllm.yaml")),
-    ("sglang.yaml", include_str!("sglang.yaml")),
-    ("huggingface.yaml", include_str!("huggingface.yaml")),
-    ("openrouter.yaml", include_str!("openrouter.yaml")),
-    ("litellm.yaml", include_str!("litellm.yaml")),
-    ("cerebras.yaml", include_str!("cerebras.yaml")),
-    ("fireworks.yaml", include_str!("fireworks.yaml")),
-    ("perplexity.yaml", include_str!("perplexity.yaml")),
-    ("ai21.yaml", include_str!("ai21.yaml")),
-];
+/// What `build.rs` makes of the data files.
+const DATA: &str = include_str!(concat!(env!("OUT_DIR"), "/vocabulary.json"));
 
-const EMITTERS: (&str, &str) = ("emitters.yaml", include_str!("emitters.yaml"));
-
-/// All vendors.
-pub(super) fn vendors() -> Result<Vec<VendorFile>, VocabularyError> {
-    VENDORS.iter().map(|(name, text)| parse(name, text)).collect()
-}
-
-/// The emitters.
-pub(super) fn emitters() -> Result<EmittersFile, VocabularyError> {
-    parse(EMITTERS.0, EMITTERS.1)
+/// What is compiled in.
+pub(super) fn data() -> Result<Data, VocabularyError> {
+    serde_json::from_str(DATA).map_err(|error| VocabularyError::Syntax {
+        file: "vocabulary.json".to_owned(),
+        position: None,
+        reason: error.to_string(),
+    })
 }
 
 /// Reads one data file strictly.

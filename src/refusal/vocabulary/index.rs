@@ -9,14 +9,17 @@ use super::provider::Providers;
 use super::signature::{Matcher, Signature};
 use super::words::{Merged, Words};
 use super::{Vendor, Vocabulary};
+use serde::Deserialize;
 use std::sync::Arc;
 
 /// What a vocabulary is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Data {
     pub(super) vendors: Vec<VendorFile>,
     pub(super) emitters: EmittersFile,
     /// What an extension says of everybody's words.
+    #[serde(skip)]
     pub(super) anybody: Vec<Facts>,
 }
 

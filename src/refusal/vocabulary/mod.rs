@@ -69,11 +69,7 @@ impl Vendor {
 impl Vocabulary {
     /// The vocabulary that is compiled in. It is tested at build time, so this fails only in a broken build.
     pub fn embedded() -> Result<Self, VocabularyError> {
-        Self::build(Data {
-            vendors: embedded::vendors()?,
-            emitters: embedded::emitters()?,
-            anybody: Vec::new(),
-        })
+        Self::build(embedded::data()?)
     }
 
     /// The vendor that a provider key means: the values of `gen_ai.provider.name`, `gen_ai.system`, `llm.provider`,

@@ -1,7 +1,12 @@
 use super::*;
 use crate::refusal::answer::{ErrorFacts, StopField};
 use crate::refusal::verdict::{Actor, Billing, Category, Class};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::Path;
 
 fn vocabulary() -> Vocabulary {
     Vocabulary::embedded().unwrap()
@@ -24,10 +29,35 @@ fn every_example_in_the_data_gives_what_it_says() {
             }
         }
     }
-    for example in &embedded::emitters().unwrap().examples {
+    for example in &vocabulary.emitter_data().examples {
         run(None, "emitters", example);
     }
     assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn what_is_compiled_in_is_what_the_files_say() {
+    fn read<T: DeserializeOwned + Serialize>(path: &Path) -> Value {
+        let file: Result<T, _> =
+            embedded::parse(&path.display().to_string(), &fs::read_to_string(path).unwrap());
+        serde_json::to_value(file.unwrap_or_else(|error| panic!("{error}"))).unwrap()
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/refusal/vocabulary");
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (emitters, vendors): (Vec<_>, Vec<_>) = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .partition(|path| path.ends_with("emitters.yaml"));
+    let mut vendors: Vec<Value> = vendors.iter().map(|path| read::<data::VendorFile>(path)).collect();
+    let emitters: Vec<Value> = emitters.iter().map(|path| read::<data::EmittersFile>(path)).collect();
+
+    let vocabulary = vocabulary();
+    let mut compiled: Vec<_> =
+        vocabulary.vendors().iter().map(|file| serde_json::to_value(file).unwrap()).collect();
+    let name = |file: &Value| file["vendor"].as_str().unwrap().to_owned();
+    vendors.sort_by_key(name);
+    compiled.sort_by_key(name);
+    assert_eq!(compiled, vendors);
+    assert_eq!([serde_json::to_value(vocabulary.emitter_data()).unwrap()], emitters[..]);
 }
 
 #[test]
