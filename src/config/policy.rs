@@ -42,8 +42,7 @@ pub fn check(config: &Config, tree: &Node, findings: &mut Findings) {
 /// The vocabulary in which vendors are looked up, if any is named.
 fn vocabulary_of(refusal: &RefusalProcessor) -> Option<Vocabulary> {
     let names_vendors = refusal.policy.iter().any(|rule| !rule.vendor.is_empty());
-    let embedded = names_vendors.then(Vocabulary::embedded)?;
-    embedded.and_then(|vocabulary| vocabulary.extended(&refusal.vocabulary)).ok()
+    names_vendors.then(|| Vocabulary::with(&refusal.vocabulary).ok()).flatten()
 }
 
 fn unknown_vendors(

@@ -16,8 +16,7 @@ pub fn complete(config: &mut Config, tree: &Node, findings: &mut Findings) {
         }
         let path = Path::component("processors", id).key("vocabulary");
         read_files(&mut refusal.vocabulary, tree, &path, findings);
-        let extended = Vocabulary::embedded().and_then(|vocabulary| vocabulary.extended(&refusal.vocabulary));
-        if let Err(error) = extended {
+        if let Err(error) = Vocabulary::with(&refusal.vocabulary) {
             let place = tree.place(&error.vendor().map_or(path.clone(), |vendor| path.key(vendor)));
             findings.error(Diagnostic::at(&place, Problem::Invalid { path, reason: error.to_string() }));
         }

@@ -69,7 +69,7 @@ pub enum RulebookError {
 impl Rulebook {
     /// The embedded vocabulary with what the configuration adds, and its policy.
     pub fn new(config: &RefusalProcessor) -> Result<Self, RulebookError> {
-        let vocabulary = Vocabulary::embedded()?.extended(&config.vocabulary)?;
+        let vocabulary = Vocabulary::with(&config.vocabulary)?;
         let policy = Policy::new(&config.policy, &vocabulary)?;
         Ok(Rulebook { vocabulary, policy })
     }

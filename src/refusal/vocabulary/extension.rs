@@ -117,6 +117,13 @@ impl Extension {
 }
 
 impl Vocabulary {
+    /// The vocabulary that is compiled in, with an extension laid over it.
+    pub fn with(extension: &Extension) -> Result<Vocabulary, VocabularyError> {
+        let embedded = Self::embedded()?;
+        // Most have none, and indexing twice makes a start longer.
+        if extension.said().next().is_none() { Ok(embedded) } else { embedded.extended(extension) }
+    }
+
     /// This vocabulary with an extension laid over it.
     pub fn extended(&self, extension: &Extension) -> Result<Vocabulary, VocabularyError> {
         let mut data = (*self.data).clone();
