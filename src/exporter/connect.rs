@@ -16,6 +16,7 @@ use hyper_rustls::{
 };
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::pki_types::ServerName;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -150,15 +151,6 @@ impl Transport<'_> {
     }
 
     fn connector(&self) -> Result<Connector, TlsError> {
-        let mut config = if self.is_encrypted { tls::client_config(self.tls)? } else { tls::without_tls()? };
-        config.alpn_protocols = match self.is_http2_only {
-            true => vec![b"h2".to_vec()],
-            false => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-        };
-        let resolver: Arc<dyn ResolveServerName + Send + Sync> = match tls::server_name(self.tls)? {
-            Some(name) => Arc::new(FixedServerNameResolver::new(name)),
-            None => Arc::new(DefaultServerNameResolver::default()),
-        };
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -175,8 +167,29 @@ impl Transport<'_> {
             None => Dialer::Tcp(http),
             Some(path) => Dialer::Unix(path.clone()),
         };
-        let inner = HttpsConnector::new(dialer, config, false, resolver);
+        let server_name = tls::server_name(self.tls)?;
+        let inner = match self.is_encrypted {
+            true => Inner::Encrypting(self.encrypting(dialer, server_name)?),
+            false => Inner::Plain(dialer),
+        };
         Ok(Connector { inner, target: self.target.clone() })
+    }
+
+    fn encrypting(
+        &self,
+        dialer: Dialer,
+        server_name: Option<ServerName<'static>>,
+    ) -> Result<HttpsConnector<Dialer>, TlsError> {
+        let mut config = tls::client_config(self.tls)?;
+        config.alpn_protocols = match self.is_http2_only {
+            true => vec![b"h2".to_vec()],
+            false => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        };
+        let resolver: Arc<dyn ResolveServerName + Send + Sync> = match server_name {
+            Some(name) => Arc::new(FixedServerNameResolver::new(name)),
+            None => Arc::new(DefaultServerNameResolver::default()),
+        };
+        Ok(HttpsConnector::new(dialer, config, false, resolver))
     }
 }
 
@@ -189,8 +202,17 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(20);
 /// Makes connections, always to `target` if there is one.
 #[derive(Clone, Debug)]
 pub struct Connector {
-    inner: HttpsConnector<Dialer>,
+    inner: Inner,
     target: Option<Uri>,
+}
+
+/// Whether TLS is set up: it takes memory, so only where it is used.
+#[derive(Clone, Debug)]
+enum Inner {
+    /// No endpoint is `https`.
+    Plain(Dialer),
+    /// With TLS to those endpoints that are `https`.
+    Encrypting(HttpsConnector<Dialer>),
 }
 
 impl Service<Uri> for Connector {
@@ -199,11 +221,22 @@ impl Service<Uri> for Connector {
     type Future = <HttpsConnector<Dialer> as Service<Uri>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
+        match &mut self.inner {
+            Inner::Plain(dialer) => dialer.poll_ready(cx),
+            Inner::Encrypting(connector) => connector.poll_ready(cx),
+        }
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        self.inner.call(self.target.clone().unwrap_or(uri))
+        let uri = self.target.clone().unwrap_or(uri);
+        match &mut self.inner {
+            Inner::Encrypting(connector) => connector.call(uri),
+            Inner::Plain(dialer) if uri.scheme() == Some(&Scheme::HTTP) => {
+                let connecting = dialer.call(uri);
+                Box::pin(async move { Ok(MaybeHttpsStream::Http(connecting.await?)) })
+            }
+            Inner::Plain(_) => Box::pin(async { Err("only http:// is set up".into()) }),
+        }
     }
 }
 

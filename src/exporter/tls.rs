@@ -70,13 +70,6 @@ pub fn client_config(tls: &ClientTls) -> Result<ClientConfig, TlsError> {
     }
 }
 
-/// A configuration for connections that are never encrypted. It trusts nobody, so that it does no harm when it is used.
-pub fn without_tls() -> Result<ClientConfig, TlsError> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?;
-    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-}
-
 /// The name that the certificate must carry, where it is not the endpoint's.
 pub fn server_name(tls: &ClientTls) -> Result<Option<ServerName<'static>>, TlsError> {
     let Some(name) = &tls.server_name_override else { return Ok(None) };
