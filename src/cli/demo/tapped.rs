@@ -4,6 +4,7 @@
 //! `stop`. What the table shows of both is what the tap saw.
 
 use super::traffic::{self, Random, pick};
+use crate::config;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -42,7 +43,7 @@ pub enum Error {
     Io(#[from] io::Error),
     /// The embedded answers do not parse.
     #[error("the answers do not parse: {0}")]
-    Answers(#[from] serde_saphyr::Error),
+    Answers(#[from] config::Errors),
     /// The SDK's exporter cannot be built.
     #[error("the OTLP exporter cannot be built: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
@@ -63,6 +64,12 @@ struct Answers {
     answers: Vec<Answer>,
 }
 
+impl Answers {
+    fn embedded() -> Result<Self, config::Errors> {
+        config::read_text("answers.yaml", include_str!("answers.yaml").to_owned())
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Answer {
@@ -81,7 +88,7 @@ impl traffic::Weighted for Answer {
 impl Tapped {
     /// Starts a vendor, and an Envoy that sends copies to `tap`. Spans go to `otlp`, an URL of OTLP/gRPC.
     pub async fn start(tap: u16, otlp: &str) -> Result<Self, Error> {
-        let answers: Arc<Answers> = Arc::new(serde_saphyr::from_str(include_str!("answers.yaml"))?);
+        let answers = Arc::new(Answers::embedded()?);
         let vendor = TcpListener::bind("127.0.0.1:0").await?;
         let [vendor_port, port] = [vendor.local_addr()?.port(), super::port_or_free(15001)];
         tokio::spawn(answer_all(vendor, answers.clone()));
@@ -195,5 +202,19 @@ async fn answer_all(vendor: TcpListener, answers: Arc<Answers>) {
             async move { Ok::<_, Infallible>(answer.unwrap_or_default()) }
         });
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_is_json_that_carries_the_id_first() {
+        for answer in Answers::embedded().unwrap().answers {
+            let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+            assert_eq!(body["id"], "<id>");
+            assert_eq!(answer.body.split('"').nth(3), Some("<id>"));
+        }
     }
 }

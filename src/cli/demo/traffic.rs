@@ -1,5 +1,6 @@
 //! Synthetic applications that talk to the collector as real ones do: through an OpenTelemetry SDK, by OTLP.
 
+use crate::config;
 use opentelemetry::trace::{Span, SpanKind, Status, Tracer, TracerProvider};
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 pub enum Error {
     /// The embedded description of the traffic does not parse.
     #[error("the traffic description does not parse: {0}")]
-    Description(#[from] serde_saphyr::Error),
+    Description(#[from] config::Errors),
     /// The SDK's exporter cannot be built.
     #[error("the OTLP exporter cannot be built: {0}")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
@@ -29,7 +30,7 @@ pub struct Traffic {
 impl Traffic {
     /// Prepares all applications to send to `endpoint`, an URL of OTLP/gRPC.
     pub fn new(endpoint: &str) -> Result<Self, Error> {
-        let description: Description = serde_saphyr::from_str(include_str!("traffic.yaml"))?;
+        let description = Description::embedded()?;
         let applications = description.workloads.into_iter().map(|w| Application::new(w, endpoint));
         Ok(Traffic { applications: applications.collect::<Result<_, _>>()? })
     }
@@ -63,6 +64,12 @@ impl Traffic {
 #[serde(deny_unknown_fields)]
 struct Description {
     workloads: Vec<Workload>,
+}
+
+impl Description {
+    fn embedded() -> Result<Self, config::Errors> {
+        config::read_text("traffic.yaml", include_str!("traffic.yaml").to_owned())
+    }
 }
 
 #[derive(Deserialize)]
@@ -188,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_description_parses_and_every_ending_is_reached() {
-        let description: Description = serde_saphyr::from_str(include_str!("traffic.yaml")).unwrap();
+        let description = Description::embedded().unwrap();
         let mut random = Random(1);
         for workload in &description.workloads {
             let mut reached = std::collections::HashSet::new();
