@@ -2,15 +2,12 @@
 //! entry in the ledger of unknowns are read back.
 
 use super::Exit;
+use crate::exporter::connect::{self, Client};
 use crate::processor::workload::SELFTEST;
-use bytes::Bytes;
 use clap::Args;
 use http::Uri;
 use http::uri::InvalidUri;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http_body_util::{BodyExt, Limited};
 use opentelemetry::trace::{SpanKind, Tracer, TracerProvider};
 use opentelemetry::{Array, KeyValue, Value};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
@@ -167,11 +164,11 @@ fn counted(page: &str) -> f64 {
 }
 
 /// A client for the collector's own pages.
-struct Pages(Client<HttpConnector, Empty<Bytes>>);
+struct Pages(Client);
 
 impl Pages {
     fn new() -> Self {
-        Pages(Client::builder(TokioExecutor::new()).build_http())
+        Pages(connect::plain_client())
     }
 
     async fn read(&self, uri: &Uri) -> Result<String, Error> {

@@ -8,8 +8,8 @@ use std::io::IoSlice;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A body of one piece.
-#[derive(Debug)]
+/// A body of one piece, or of none.
+#[derive(Debug, Default)]
 pub struct Body {
     piece: Option<Piece>,
 }

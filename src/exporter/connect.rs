@@ -115,6 +115,12 @@ pub fn address(uri: &Uri) -> String {
     format!("{}://{}{port}", uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default())
 }
 
+/// A client without TLS and without any bounds in time.
+pub fn plain_client() -> Client {
+    let inner = Inner::Plain(Dialer::Tcp(HttpConnector::new()));
+    hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(Connector { inner, target: None })
+}
+
 /// What a client does on the wire.
 #[derive(Clone, Debug)]
 pub struct Transport<'a> {
@@ -304,6 +310,15 @@ mod tests {
         {
             assert!(grpc(endpoint, true).is_err(), "{endpoint}");
         }
+    }
+
+    #[tokio::test]
+    async fn where_tls_is_not_set_up_nothing_goes_to_an_https_address() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}", server.local_addr().unwrap());
+        let error = plain_client().get(url.parse().unwrap()).await.unwrap_err();
+        let reason = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(reason, "only http:// is set up");
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod answer;
 mod batch;
 mod body;
 mod compress;
-mod connect;
+pub(crate) mod connect;
 mod debug;
 mod direct;
 pub mod disk;

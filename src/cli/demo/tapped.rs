@@ -5,14 +5,13 @@
 
 use super::traffic::{self, Random, pick};
 use crate::config;
+use crate::exporter::connect::{self, Client};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use opentelemetry::trace::{Span, SpanKind, Tracer, TracerProvider};
 use opentelemetry::{Array, KeyValue, Value};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
@@ -125,7 +124,7 @@ impl Tapped {
 
     /// Calls about `rate` times a second, until `stop`.
     pub async fn run(self, rate: u32, stop: CancellationToken) {
-        let client = Client::builder(TokioExecutor::new()).build_http();
+        let client = connect::plain_client();
         let tracer = self.provider.tracer("opentelemetry.instrumentation.anthropic");
         let mut tick = tokio::time::interval(Duration::from_secs(1) / rate.max(1));
         let mut number = 0u64;
@@ -164,14 +163,10 @@ impl Tapped {
     }
 
     /// Makes a call; gives the id of the answer, and the finish reason that an instrumentation makes of it.
-    async fn call(
-        &self,
-        client: &Client<HttpConnector, Full<Bytes>>,
-        headers: &[(&str, &str)],
-    ) -> Option<(String, String)> {
+    async fn call(&self, client: &Client, headers: &[(&str, &str)]) -> Option<(String, String)> {
         let request = Request::post(format!("{}/v1/messages", self.base_url()));
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        let answer = client.request(request.body(Full::default()).ok()?).await.ok()?;
+        let answer = client.request(request.body(Default::default()).ok()?).await.ok()?;
         let body = answer.into_body().collect().await.ok()?.to_bytes();
         let text = std::str::from_utf8(&body).ok()?;
         let id = text.split('"').nth(3)?.to_owned();
