@@ -11,10 +11,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tracing_subscriber::filter::{FilterExt, ParseError, filter_fn};
+use tracing_subscriber::filter::{FilterExt, ParseError, Targets, filter_fn};
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::fmt::{self, format};
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{Layer, Registry};
 
 /// The log cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -101,13 +101,13 @@ impl Output {
 
 /// What the level means. At `debug` the libraries below stay at `info`: what they say there is of each byte, and is
 /// wanted only by those who name them in a filter.
-pub fn filter(level: &str) -> Result<EnvFilter, LogsError> {
+pub fn filter(level: &str) -> Result<Targets, LogsError> {
     let directives = match level.to_ascii_lowercase().as_str() {
         "debug" | "trace" => format!("info,refusal_collector={level}"),
         "dpanic" | "panic" | "fatal" => "error".to_owned(),
         _ => level.to_owned(),
     };
-    EnvFilter::try_new(directives).map_err(|source| LogsError::Level { level: level.to_owned(), source })
+    directives.parse().map_err(|source| LogsError::Level { level: level.to_owned(), source })
 }
 
 /// Keeps an event that repeats from flooding the log: lets one through per period and adds up the others.

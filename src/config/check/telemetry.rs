@@ -8,7 +8,7 @@ use crate::config::model::{
     Telemetry, TelemetryProcessor,
 };
 use crate::config::node::Path;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 impl Checker<'_> {
     pub(super) fn telemetry(&mut self, telemetry: &Telemetry, path: &Path) {
@@ -38,7 +38,7 @@ impl Checker<'_> {
 
     fn log_level(&mut self, logs: &Logs, path: &Path) {
         let level = logs.level.to_lowercase();
-        let is_filter = level.contains(['=', ',']) && EnvFilter::try_new(&level).is_ok();
+        let is_filter = level.contains(['=', ',']) && level.parse::<Targets>().is_ok();
         let is_the_collectors = matches!(level.as_str(), "dpanic" | "panic" | "fatal");
         if !is_filter && !is_the_collectors && !LOG_LEVELS.contains(&level.as_str()) {
             let known = LOG_LEVELS.map(str::to_owned).to_vec();
