@@ -24,13 +24,18 @@ fn what_stands_beside_a_span_changes_nothing() {
     assert!(recorded.len() > 100, "{} ways to look", recorded.len());
     for (group, span) in &recorded {
         let variants: Vec<Span> = variants(span).collect();
-        for some in variants.chunks(5) {
-            // Each comes before the recorded one and after it.
-            let spans: Vec<Span> = some.iter().flat_map(|varied| [varied, span, varied]).cloned().collect();
+        for some in variants.chunks(8) {
+            // Each comes before the recorded one and after it, and all behind those few that no precedents are made of.
+            let few = std::iter::repeat_n(span, FEW);
+            let all = few.chain(some.iter().flat_map(|varied| [varied, span, varied]));
+            let spans: Vec<Span> = all.cloned().collect();
             assert_eq!(together(group, &spans), alone(group, &spans), "{spans:#?}");
         }
     }
 }
+
+/// How many spans of a scope are judged before there are precedents.
+const FEW: usize = 8;
 
 /// The spans as they leave, and what is counted of them.
 type Outcome = (Vec<Span>, Points);

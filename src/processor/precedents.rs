@@ -9,6 +9,8 @@ pub(super) struct Precedents<'m> {
     known: Vec<Known<'m>>,
     /// The one that was met last.
     last: usize,
+    /// How many spans have been judged that nothing was noted of, because others may not follow.
+    few: usize,
     /// How many decisions were noted since one was of use.
     in_vain: usize,
     /// The span that was looked for last, if it is like one of them and nothing had been decided of its ending.
@@ -45,6 +47,9 @@ const MOST_TEMPLATES: usize = 4;
 /// How many endings of each way to look.
 const MOST_ENDINGS: usize = 16;
 
+/// So many spans are judged sooner than precedents are made of them.
+const FEW: usize = 8;
+
 /// After so many decisions that were of no use, the spans of a scope have nothing in common.
 const MOST_IN_VAIN: usize = 32;
 
@@ -52,7 +57,7 @@ impl<'m> Precedents<'m> {
     /// Forgets all: what comes is of another scope.
     pub(super) fn clear(&mut self) {
         self.known.clear();
-        (self.in_vain, self.open) = (0, None);
+        (self.few, self.in_vain, self.open) = (0, 0, None);
     }
 
     /// What holds for a span.
@@ -74,6 +79,10 @@ impl<'m> Precedents<'m> {
 
     /// Notes what was decided of a span that was looked for, so far as there is room, and others can be known by it at all.
     pub(super) fn note(&mut self, evidence: &Evidence<'m>, decide: impl FnOnce() -> Decision) {
+        if self.few < FEW {
+            self.few += 1;
+            return;
+        }
         if self.in_vain > MOST_IN_VAIN {
             return;
         }
