@@ -1,4 +1,4 @@
-//! Compiles `proto/` without protoc, and the vocabulary to JSON: it is read at every start, and YAML takes eight times as long.
+//! Compiles `proto/` without protoc, and the vocabulary to JSON, which no start has to read as YAML.
 
 use std::env;
 use std::error::Error;

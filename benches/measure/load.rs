@@ -110,11 +110,11 @@ pub const LOADS: [Load; 4] = [
 /// How many calls are open at one time, or as many as there are connections.
 const CONCURRENCY: usize = 4;
 
-/// So many messages of this load, each with new ids.
-pub fn messages(load: Load, count: u64) -> Vec<Bytes> {
+/// Messages of this load without end, each with new ids.
+pub fn messages(load: Load) -> impl Iterator<Item = Bytes> {
     let template = Template::new(Case::plain(load));
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    (0..count).map(|_| template.fresh(&mut random).0.slice(GRPC_PREFIX..)).collect()
+    std::iter::repeat_with(move || template.fresh(&mut random).0.slice(GRPC_PREFIX..))
 }
 
 /// Sends `requests` requests of this kind; each refusal to take one is waited out and the request sent again.

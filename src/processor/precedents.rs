@@ -107,3 +107,90 @@ impl<'m> Precedents<'m> {
         likeness(*last).or_else(|| (0..MOST_TEMPLATES).filter(|at| at != last).find_map(likeness))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refusal::evidence::{Origin, read_call};
+    use crate::refusal::verdict::Class;
+    use crate::telemetry::responses::Responses;
+    use crate::telemetry::{Identity, Observation};
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+    use opentelemetry_proto::tonic::trace::v1::Span;
+    use prost::Message;
+
+    fn call(id: u8, model: &str, ending: &str) -> Vec<u8> {
+        let attribute = |key: &str, text: &str| KeyValue {
+            key: key.to_owned(),
+            value: Some(AnyValue { value: Some(Value::StringValue(text.to_owned())) }),
+            ..KeyValue::default()
+        };
+        let attributes = vec![
+            attribute("gen_ai.operation.name", "chat"),
+            attribute("gen_ai.request.model", model),
+            attribute("gen_ai.response.id", &format!("msg_{id}")),
+            attribute("session.id", &format!("session {id}")),
+            attribute("gen_ai.response.finish_reasons", ending),
+        ];
+        let ids = Span { trace_id: vec![id; 16], span_id: vec![id; 8], ..Span::default() };
+        let times = Span { start_time_unix_nano: 1, end_time_unix_nano: 2, ..ids };
+        Span { name: "chat".to_owned(), kind: 3, attributes, ..times }.encode_to_vec()
+    }
+
+    /// How many spans are decided anew.
+    fn judged(spans: &[Vec<u8>]) -> usize {
+        let observation = Observation {
+            provider: "openai",
+            model: "gpt-5",
+            workload: "checkout",
+            instrumentation: "",
+            class: Class::Complete,
+            value: Some("stop"),
+            vendor_category: None,
+            refusal: None,
+            recovered: None,
+            input_tokens: None,
+            output_tokens: None,
+            discard_output: false,
+            blind_emitter: false,
+            identity: Identity::default(),
+        };
+        let row = Responses::new(Default::default()).tally().add(&observation);
+        let message = spans.concat();
+        let (mut precedents, mut judged, mut at) = (Precedents::default(), 0, 0);
+        for span in spans {
+            let range = at..at + span.len();
+            at = range.end;
+            if precedents.find(&SpanHead::read(&message, range.clone()).unwrap()).is_some() {
+                continue;
+            }
+            judged += 1;
+            let evidence = read_call(&message, range, &Origin::default()).unwrap().unwrap();
+            precedents.note(&evidence, || Decision { row, appended: Box::default() });
+        }
+        judged
+    }
+
+    #[test]
+    fn of_equal_calls_the_few_first_are_judged_and_one_more() {
+        let spans: Vec<_> = (1..100).map(|id| call(id, "gpt-5", "stop")).collect();
+        assert_eq!(judged(&spans), FEW + 1);
+    }
+
+    #[test]
+    fn each_model_and_each_ending_is_judged_once() {
+        let kinds = [("gpt-5", "stop"), ("gpt-5", "length"), ("o3", "stop"), ("o3", "content_filter")];
+        let few = (1..=FEW as u8).map(|id| call(id, "gpt-5", "stop"));
+        let mixed = (20..100).map(|id| {
+            let (model, ending) = kinds[usize::from(id) % kinds.len()];
+            call(id, model, ending)
+        });
+        assert_eq!(judged(&few.chain(mixed).collect::<Vec<_>>()), FEW + kinds.len());
+    }
+
+    #[test]
+    fn calls_of_different_models_are_each_judged() {
+        let spans: Vec<_> = (1..200).map(|id| call(id, &format!("model {id}"), "stop")).collect();
+        assert_eq!(judged(&spans), spans.len());
+    }
+}
