@@ -20,6 +20,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
 use tower::{Service, ServiceExt};
 
 /// What kind of requests are sent.
@@ -117,29 +119,48 @@ pub fn messages(load: Load) -> impl Iterator<Item = Bytes> {
     std::iter::repeat_with(move || template.fresh(&mut random).0.slice(GRPC_PREFIX..))
 }
 
-/// Sends `requests` requests of this kind; each refusal to take one is waited out and the request sent again.
-pub async fn send(case: Case, address: &str, requests: u64) {
-    let template = Arc::new(Template::new(case));
-    let left = Arc::new(AtomicU64::new(requests));
-    let mut senders = Vec::new();
-    for _ in 0..case.connections {
-        senders.push(Sender::connect(case, address).await);
+/// Where the collector does not say when to come back. SDKs wait longer.
+const FIRST_BACKOFF: Duration = Duration::from_millis(5);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// The connections of a case.
+pub struct Senders {
+    case: Case,
+    senders: Vec<Sender>,
+}
+
+impl Senders {
+    pub async fn connect(case: Case, address: &str) -> Self {
+        let mut senders = Vec::new();
+        for _ in 0..case.connections {
+            senders.push(Sender::connect(case, address).await);
+        }
+        Senders { case, senders }
     }
-    let calls = (0..CONCURRENCY.max(case.connections)).map(|worker| {
-        let sender = senders[worker % senders.len()].clone();
-        let (template, left) = (template.clone(), left.clone());
-        tokio::spawn(async move {
-            let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ (worker as u64 + 1) ^ requests << 8);
-            while left.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_ok() {
-                let (body, _) = template.fresh(&mut random);
-                while !sender.post(body.clone()).await {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
+
+    /// Sends `requests` requests of this kind; those that are not taken are sent again when the collector says so.
+    pub async fn send(&self, requests: u64) {
+        let Senders { case, senders } = self;
+        let template = Arc::new(Template::new(*case));
+        let left = Arc::new(AtomicU64::new(requests));
+        let calls = (0..CONCURRENCY.max(case.connections)).map(|worker| {
+            let sender = senders[worker % senders.len()].clone();
+            let (template, left) = (template.clone(), left.clone());
+            tokio::spawn(async move {
+                let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ (worker as u64 + 1) ^ requests << 8);
+                while left.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)).is_ok() {
+                    let (body, _) = template.fresh(&mut random);
+                    let mut backoff = FIRST_BACKOFF;
+                    while let Err(NotTaken { retry_after }) = sender.post(body.clone()).await {
+                        tokio::time::sleep(retry_after.unwrap_or(backoff)).await;
+                        backoff = (2 * backoff).min(LONGEST_BACKOFF);
+                    }
                 }
-            }
-        })
-    });
-    for call in calls.collect::<Vec<_>>() {
-        call.await.expect("a sender ends by itself");
+            })
+        });
+        for call in calls.collect::<Vec<_>>() {
+            call.await.expect("a sender ends by itself");
+        }
     }
 }
 
@@ -195,8 +216,7 @@ impl Sender {
         Sender { client, uri: format!("http://{address}{path}"), coding: case.coding }
     }
 
-    /// Whether the request was taken.
-    async fn post(&self, body: Bytes) -> bool {
+    async fn post(&self, body: Bytes) -> Result<(), NotTaken> {
         match &self.client {
             SenderClient::Grpc(channel) => self.post_grpc(channel.clone(), body).await,
             SenderClient::Http(client) => {
@@ -206,15 +226,20 @@ impl Sender {
                     request = request.header("content-encoding", self.coding.name());
                 }
                 let request = request.body(Full::new(body)).expect("a constant request");
-                let Ok(response) = client.request(request).await else { return false };
-                let status = response.status();
-                let _ = response.into_body().collect().await;
-                status.is_success()
+                let response = client.request(request).await.map_err(|_| NotTaken { retry_after: None })?;
+                let (head, body) = response.into_parts();
+                let _ = body.collect().await;
+                if head.status.is_success() {
+                    return Ok(());
+                }
+                let seconds =
+                    head.headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+                Err(NotTaken { retry_after: seconds.map(Duration::from_secs) })
             }
         }
     }
 
-    async fn post_grpc(&self, mut channel: Channel, body: Bytes) -> bool {
+    async fn post_grpc(&self, mut channel: Channel, body: Bytes) -> Result<(), NotTaken> {
         let mut request = http::Request::post(Signal::Traces.grpc_path())
             .version(http::Version::HTTP_2)
             .header("te", "trailers")
@@ -227,9 +252,19 @@ impl Sender {
         let response = ready.call(request).await.expect("the collector answers");
         let (head, body) = response.into_parts();
         let body = body.collect().await.expect("a whole answer");
-        let status = body.trailers().unwrap_or(&head.headers).get("grpc-status").cloned();
-        status.is_some_and(|status| status == "0")
+        let status = Status::from_header_map(body.trailers().unwrap_or(&head.headers)).expect("a status");
+        if status.code() == Code::Ok {
+            return Ok(());
+        }
+        let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay);
+        Err(NotTaken { retry_after })
     }
+}
+
+/// A request that has to come again.
+struct NotTaken {
+    /// When, if the collector says so.
+    retry_after: Option<Duration>,
 }
 
 /// An encoded request in its gRPC frame, whose span and response ids can be made new without encoding it again.

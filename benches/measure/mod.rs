@@ -41,11 +41,12 @@ pub async fn run(case: Case, sink: &Sink, program: &mut Program) -> Figures {
     let load = case.load;
     let warm_up = (load.requests / 10).max(1);
     let before = sink.spans();
-    load::send(case, &program.address, warm_up).await;
+    let senders = load::Senders::connect(case, &program.address).await;
+    senders.send(warm_up).await;
     let before = sink.wait_for(before + warm_up * load.spans as u64).await;
 
     let (cpu, started) = (program.cpu(), Instant::now());
-    load::send(case, &program.address, load.requests).await;
+    senders.send(load.requests).await;
     let sent = load.requests * load.spans as u64;
     let arrived = sink.wait_for(before + sent).await - before;
     let took = sink.last_arrival().saturating_duration_since(started).as_secs_f64();
