@@ -160,6 +160,20 @@ impl Exporter {
         &self.shared.id
     }
 
+    /// Whether [`Self::push_back`] is to be asked about a request of so many bytes: cheap, for every request.
+    pub fn may_lack_room(&self, signal: Signal, bytes: usize) -> bool {
+        let lane = self.shared.lanes.get(signal).get();
+        lane.and_then(|lane| lane.queue.as_ref()).is_some_and(|queue| queue.may_lack_room(bytes))
+    }
+
+    /// Pushes a request back before anything is made of it, if [`Self::reserve`] would do so now.
+    pub fn push_back(&self, payload: &Payload) -> Result<(), Refused> {
+        match &self.shared.lane(payload.signal).queue {
+            Some(queue) => queue.push_back(payload),
+            None => Ok(()),
+        }
+    }
+
     /// Sets room aside for a request. A full queue refuses it, or with `block_on_overflow` makes it wait; an exporter
     /// without a queue has no bound.
     pub async fn reserve(&self, payload: &Payload) -> Result<Reservation, Refused> {

@@ -201,6 +201,27 @@ impl Queue {
         self.disk.is_some()
     }
 
+    /// Whether a request of so many bytes, in which items have not been counted yet, could be pushed back now.
+    pub fn may_lack_room(&self, bytes: usize) -> bool {
+        let size_at_most = match self.sizer {
+            Sizer::Requests => 1,
+            Sizer::Items => bytes / LEAST_BYTES_OF_ITEM,
+            Sizer::Bytes => bytes,
+        };
+        !self.block_on_overflow && self.room.available_permits() < size_at_most
+    }
+
+    /// Pushes the request back as [`Self::reserve`] would do now, but sets no room aside for it. A request that is not
+    /// pushed back may still be by then.
+    pub fn push_back(&self, payload: &Payload) -> Result<(), Refused> {
+        let size = self.size(payload);
+        let has_room = size <= self.room.available_permits();
+        if has_room || size > self.capacity || self.block_on_overflow || self.room.is_closed() {
+            return Ok(());
+        }
+        Err(self.full(size, payload.items))
+    }
+
     /// Sets room aside for the request. Only with `block_on_overflow` this waits for it.
     pub async fn reserve(self: &Arc<Self>, payload: &Payload) -> Result<Place, Refused> {
         let size = self.size(payload);
@@ -215,12 +236,7 @@ impl Queue {
             Ok(permit) => Some(permit),
             Err(_) if self.room.is_closed() => None,
             Err(_) if self.block_on_overflow => self.room.clone().acquire_many_owned(permits).await.ok(),
-            Err(_) => {
-                self.account.enqueue_failed(payload.items);
-                let missing = size.saturating_sub(self.room.available_permits());
-                let retry_after = self.rate.time_for(missing, Instant::now());
-                return Err(Refused::QueueFull { exporter: self.exporter.clone(), retry_after });
-            }
+            Err(_) => return Err(self.full(size, payload.items)),
         };
         let Some(permit) = acquired else { return Err(Refused::ShuttingDown) };
         let mut state = self.state.lock();
@@ -396,6 +412,13 @@ impl Queue {
         Wanted { workers, flush: None }
     }
 
+    fn full(&self, size: usize, items: usize) -> Refused {
+        self.account.enqueue_failed(items);
+        let missing = size.saturating_sub(self.room.available_permits());
+        let retry_after = self.rate.turn(missing, Instant::now());
+        Refused::QueueFull { exporter: self.exporter.clone(), retry_after }
+    }
+
     fn tell_if_idle(&self, state: &State) {
         if state.is_idle() {
             self.idle.notify_one();
@@ -447,6 +470,9 @@ impl Drop for Place {
         }
     }
 }
+
+/// The tag and the length of an empty one.
+const LEAST_BYTES_OF_ITEM: usize = 2;
 
 fn unit(sizer: Sizer) -> &'static str {
     match sizer {

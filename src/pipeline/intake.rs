@@ -5,10 +5,12 @@ use crate::otlp::wire::Malformed;
 use crate::otlp::{self, Signal};
 use crate::payload::{Budget, Consume, NotTaken, Payload, Permit, Refused};
 use crate::processor::refusal::{Processed, Refusal};
+use crate::processor::workload::SELFTEST;
 use crate::tap::Joined;
 use crate::telemetry::events::Events;
 use crate::telemetry::responses::Responses;
 use crate::telemetry::spans;
+use memchr::memmem;
 use std::sync::Arc;
 
 /// Takes the requests of one receiver. Cloning is cheap.
@@ -44,6 +46,26 @@ impl Intake {
         Intake { routes: Arc::new(routes) }
     }
 
+    /// A collector that cannot keep up must not spend its time on requests that have no room anyway. Who comes through
+    /// has to reserve room all the same.
+    fn push_back(&self, payload: &Payload) -> Result<(), NotTaken> {
+        let (signal, message) = (payload.signal, payload.message.as_slice());
+        let exporters = || self.of(signal).flat_map(|route| &route.exporters);
+        let may_lack_room = exporters().any(|exporter| exporter.may_lack_room(signal, message.len()));
+        // A selftest needs no room: it is not exported.
+        if !may_lack_room || memmem::find(message, SELFTEST.as_bytes()).is_some() {
+            return Ok(());
+        }
+        let items = otlp::splice::count(signal, message)?;
+        let payload = Payload { items, ..payload.clone() };
+        if items == 0 {
+            return Ok(());
+        }
+        exporters()
+            .try_for_each(|exporter| exporter.push_back(&payload))
+            .map_err(|why| NotTaken { why, items })
+    }
+
     /// Verdicts make requests larger, and each pipeline makes a request of its own.
     fn grow(&self, permit: &Permit, bytes: usize) -> Result<(), Refused> {
         let missing = bytes.saturating_sub(permit.bytes());
@@ -62,6 +84,7 @@ impl Intake {
 
 impl Consume for Intake {
     async fn consume(&self, payload: Payload) -> Result<usize, NotTaken> {
+        self.push_back(&payload)?;
         let mut tally = self.routes.responses.tally().with_events(self.routes.events.wanted());
         let mut items = 0;
         let mut selftest = false;
