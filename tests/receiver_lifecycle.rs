@@ -79,6 +79,41 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
     assert_eq!(timeout(Duration::from_secs(10), second).await.unwrap().unwrap(), Code::Ok);
 }
 
+/// The memory for buffers is enough for nine that are busy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_without_memory_for_all_take_turns() {
+    let stage = Setup { budget: 3 << 20, wait: Duration::from_secs(30), ..Setup::default() }.start().await;
+    let message = frame(0, &request_of(200_000));
+    let mut clients = Vec::new();
+    for _ in 0..12 {
+        clients.push(Http2::connect(stage.grpc()).await);
+    }
+    let fake = stage.fake.clone();
+    let consumer = tokio::spawn(async move {
+        loop {
+            drop(fake.taken());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    let senders = clients.into_iter().map(|mut client| {
+        let message = message.clone();
+        tokio::spawn(async move {
+            for _ in 0..10 {
+                let answer = client.export(Signal::Traces, &[], pieces([message.clone()])).await;
+                assert_eq!(answer.status().code(), Code::Ok);
+            }
+            client
+        })
+    });
+    let mut still_open = Vec::new();
+    for sender in senders.collect::<Vec<_>>() {
+        let client = timeout(Duration::from_secs(4), sender).await.expect("nobody waits for ever");
+        still_open.push(client.unwrap());
+    }
+    consumer.abort();
+    stage.assert_budget_is_free().await;
+}
+
 #[tokio::test]
 async fn shutdown_lets_calls_in_flight_end_and_no_new_ones_begin() {
     for transport in [Transport::Grpc, Transport::Http] {

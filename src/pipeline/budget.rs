@@ -1,5 +1,5 @@
 //! How many bytes of requests may be in memory: what the configuration says, else three eighths of what the process may
-//! use. What connections hold beside that is a third as much: together it is half, and the other half is for the program
+//! use. What connections and those who wait hold beside that is a third as much: together it is half, and the other half is for the program
 //! itself, and for what work in progress takes for a moment.
 
 use crate::config::Config;
@@ -14,8 +14,8 @@ pub(super) fn of(config: &Config) -> usize {
     choose(config, cgroup)
 }
 
-/// Without a limit of the cgroup and without a word in the configuration.
-pub(super) const DEFAULT: usize = 256 << 20;
+/// Without a limit of the cgroup and without a word in the configuration: as with a limit of 1 GiB.
+pub(super) const DEFAULT: usize = 384 << 20;
 
 fn choose(config: &Config, cgroup: Option<usize>) -> usize {
     if let Some(budget) = config.service.admission.budget {

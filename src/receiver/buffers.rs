@@ -1,13 +1,20 @@
 //! What connections may hold in memory before a request of theirs is admitted: the windows of HTTP/2, into which a
 //! peer may send without being asked, and one frame or header that is being read.
+//!
+//! A connection always has room for one small frame. The rest it holds only while it has requests: connections that are
+//! quiet cost next to nothing, and where there is not enough for all that are busy, they take turns.
 
+use parking_lot::Mutex;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::PollSemaphore;
 
-/// The memory for the buffers of all connections. The more connections are open, the smaller is the share of a new
-/// one: a few have wide windows, hundreds still fit. Cloning is cheap; every clone is the same memory.
+/// The memory for the buffers of all connections. The more connections are open, the narrower are the windows of a new
+/// one. Cloning is cheap; every clone is the same memory.
 #[derive(Clone, Debug)]
 pub struct Buffers {
     pool: Arc<Pool>,
@@ -15,33 +22,53 @@ pub struct Buffers {
 
 #[derive(Debug)]
 struct Pool {
-    capacity: usize,
-    free: Arc<Semaphore>,
+    /// For one small frame of each open connection.
+    least: Arc<Semaphore>,
+    /// For the windows of those that are busy.
+    windows: Arc<Semaphore>,
+    windows_capacity: usize,
     open: AtomicUsize,
+    waiting: AtomicUsize,
+    /// When it was last said that connections have to wait.
+    last_warning: Mutex<Option<Instant>>,
 }
 
 impl Buffers {
     /// Buffers of at most `capacity` bytes, but at least what ten connections need.
     pub fn new(capacity: usize) -> Self {
         let capacity = capacity.clamp(10 * bytes(*WINDOW.start()), Semaphore::MAX_PERMITS);
-        let free = Arc::new(Semaphore::new(capacity));
-        Buffers { pool: Arc::new(Pool { capacity, free, open: AtomicUsize::new(0) }) }
+        let least = capacity / LEAST_SHARE;
+        let windows_capacity = capacity - least;
+        let pool = Pool {
+            least: Arc::new(Semaphore::new(least)),
+            windows: Arc::new(Semaphore::new(windows_capacity)),
+            windows_capacity,
+            open: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            last_warning: Mutex::default(),
+        };
+        Buffers { pool: Arc::new(pool) }
     }
 
     /// The share of a new connection; waits for one to be closed when there is nothing left.
     pub async fn share(&self) -> Share {
-        let open = self.pool.open.fetch_add(1, Relaxed).saturating_add(1);
+        let pool = &self.pool;
+        let open = pool.open.fetch_add(1, Relaxed).saturating_add(1);
         // Dropped with this future, or with the connection.
-        let place = Place(self.pool.clone());
-        let window = window(self.pool.capacity, open);
-        let free = self.pool.free.clone();
-        if let Ok(held) = free.clone().try_acquire_many_owned(bytes(window) as u32) {
-            return Share::new(window, Some(held), place);
+        let place = Place(pool.clone());
+        if pool.least.available_permits() < LEAST {
+            pool.warn();
         }
-        let window = *WINDOW.start();
         // The semaphore is never closed.
-        let held = free.acquire_many_owned(bytes(window) as u32).await.ok();
-        Share::new(window, held, place)
+        let least = pool.least.clone().acquire_many_owned(LEAST as u32).await.ok();
+        let window = window(pool.windows_capacity, open);
+        Share {
+            connection: window as u32,
+            stream: window.min(STREAM_WINDOW) as u32,
+            frame: frame(window) as u32,
+            _least: least,
+            place,
+        }
     }
 }
 
@@ -54,18 +81,71 @@ pub struct Share {
     pub stream: u32,
     /// The largest HTTP/2 frame, and about the largest read from the socket in HTTP/1.
     pub frame: u32,
-    _held: Option<OwnedSemaphorePermit>,
-    _place: Place,
+    _least: Option<OwnedSemaphorePermit>,
+    place: Place,
 }
 
 impl Share {
-    fn new(window: usize, held: Option<OwnedSemaphorePermit>, place: Place) -> Self {
-        Share {
-            connection: window as u32,
-            stream: window.min(STREAM_WINDOW) as u32,
-            frame: frame(window) as u32,
-            _held: held,
-            _place: place,
+    /// The part that the connection holds only while it is busy: all but [`LEAST`].
+    pub fn lease(&self) -> Lease {
+        let pool = self.place.0.clone();
+        let bytes = bytes(self.connection as usize).saturating_sub(LEAST) as u32;
+        Lease { bytes, windows: PollSemaphore::new(pool.windows.clone()), state: LeaseState::Free, pool }
+    }
+
+    /// Whether busy connections wait for others to become quiet.
+    pub fn is_wanted(&self) -> bool {
+        self.place.0.waiting.load(Relaxed) > 0
+    }
+}
+
+/// Memory for the windows of one connection.
+#[derive(Debug)]
+pub struct Lease {
+    bytes: u32,
+    windows: PollSemaphore,
+    state: LeaseState,
+    pool: Arc<Pool>,
+}
+
+#[derive(Debug)]
+enum LeaseState {
+    Free,
+    Waiting { _counted: Waiting },
+    Held { _permit: Option<OwnedSemaphorePermit> },
+}
+
+impl Lease {
+    /// Whether the memory is held.
+    pub fn is_held(&self) -> bool {
+        matches!(self.state, LeaseState::Held { .. })
+    }
+
+    /// Takes the memory, as soon as there is enough and those have theirs who asked before.
+    pub fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_held() {
+            return Poll::Ready(());
+        }
+        match self.windows.poll_acquire_many(cx, self.bytes) {
+            // The semaphore is never closed.
+            Poll::Ready(permit) => {
+                self.state = LeaseState::Held { _permit: permit };
+                Poll::Ready(())
+            }
+            Poll::Pending => {
+                if matches!(self.state, LeaseState::Free) {
+                    self.pool.warn();
+                    self.state = LeaseState::Waiting { _counted: Waiting::new(self.pool.clone()) };
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Gives the memory back. Who waits goes on waiting.
+    pub fn give_back(&mut self) {
+        if self.is_held() {
+            self.state = LeaseState::Free;
         }
     }
 }
@@ -80,9 +160,42 @@ impl Drop for Place {
     }
 }
 
+/// Counts a connection that waits until it is dropped.
+#[derive(Debug)]
+struct Waiting(Arc<Pool>);
+
+impl Waiting {
+    fn new(pool: Arc<Pool>) -> Self {
+        pool.waiting.fetch_add(1, Relaxed);
+        Waiting(pool)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Pool {
+    fn warn(&self) {
+        let mut last = self.last_warning.lock();
+        if last.is_some_and(|last| last.elapsed() < BETWEEN_WARNINGS) {
+            return;
+        }
+        *last = Some(Instant::now());
+        let open = self.open.load(Relaxed);
+        tracing::warn!(
+            open,
+            "there is not enough memory for the buffers of all connections, some have to wait for others: \
+             raise service.admission.budget_mib or the memory limit, or run more replicas"
+        );
+    }
+}
+
 /// The windows of connections 1, 2, 3 … are capacity / 8 x (1, 1/2, 1/3 …): a sum that grows with the logarithm only.
 fn window(capacity: usize, open: usize) -> usize {
-    let share = (capacity / 8).checked_div(open).and_then(usize::checked_ilog2).map_or(0, |log| 1 << log);
+    let share = (capacity / 8).checked_div(open).unwrap_or(0);
     share.clamp(*WINDOW.start(), *WINDOW.end())
 }
 
@@ -94,44 +207,65 @@ fn bytes(window: usize) -> usize {
     window + frame(window)
 }
 
+/// What a connection may hold without requests: one small frame, or the part of a header.
+pub const LEAST: usize = *FRAME.start();
+
+/// What all connections need for that is at most so small a part of the memory.
+const LEAST_SHARE: usize = 4;
+
 /// From what HTTP/2 begins every connection with, and no setting makes smaller, to four streams at full speed.
 const WINDOW: RangeInclusive<usize> = 64 << 10..=4 << 20;
 
-/// A stream gains nothing from a wider window; one of 64 KiB costs twice the CPU.
+/// A stream gains nothing from a wider window; one that is narrower than a request costs more CPU.
 const STREAM_WINDOW: usize = 1 << 20;
 
 /// HTTP/2 allows no smaller frames; larger ones gain nothing.
 const FRAME: RangeInclusive<usize> = 16 << 10..=1 << 20;
 
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures_util::FutureExt;
+    use futures_util::future::poll_fn;
 
-    #[test]
-    fn the_first_connections_have_wide_windows_and_hundreds_fit() {
-        let buffers = Buffers::new(64 << 20);
-        let shares: Vec<Share> = std::iter::from_fn(|| buffers.share().now_or_never()).collect();
-        assert!(shares.len() > 400, "{}", shares.len());
-        assert_eq!((shares[0].connection, shares[0].stream, shares[0].frame), (4 << 20, 1 << 20, 1 << 20));
-        assert!(shares.is_sorted_by(|a, b| a.connection >= b.connection));
-        let held: usize = shares.iter().map(|s| (s.connection + s.frame) as usize).sum();
-        assert!(held <= 64 << 20, "{held}");
+    fn all(buffers: &Buffers) -> Vec<Share> {
+        std::iter::from_fn(|| buffers.share().now_or_never()).collect()
+    }
+
+    fn take(lease: &mut Lease) -> Option<()> {
+        poll_fn(|cx| lease.poll_take(cx)).now_or_never()
     }
 
     #[test]
-    fn a_share_comes_back_and_is_wide_again() {
+    fn the_first_connections_have_wide_windows_and_a_thousand_fit() {
         let buffers = Buffers::new(64 << 20);
-        let shares: Vec<Share> = std::iter::from_fn(|| buffers.share().now_or_never()).collect();
+        let shares = all(&buffers);
+        assert_eq!(shares.len(), 1024);
+        assert_eq!((shares[0].connection, shares[0].stream, shares[0].frame), (4 << 20, 1 << 20, 1 << 20));
+        assert!(shares.is_sorted_by(|a, b| a.connection >= b.connection));
+        assert_eq!((shares[1023].connection, shares[1023].frame), (64 << 10, 16 << 10));
         drop(shares);
         assert_eq!(buffers.share().now_or_never().unwrap().connection, 4 << 20);
+    }
+
+    #[test]
+    fn hundreds_are_busy_at_once_within_the_bound() {
+        let buffers = Buffers::new(64 << 20);
+        let shares = all(&buffers);
+        let mut leases: Vec<Lease> = shares.iter().map(Share::lease).collect();
+        let busy = leases.iter_mut().filter_map(take).count();
+        assert!((200..1000).contains(&busy), "{busy}");
+        let held: usize = shares.iter().take(busy).map(|s| bytes(s.connection as usize) - LEAST).sum();
+        assert!(held + shares.len() * LEAST <= 64 << 20, "{held}");
     }
 
     #[tokio::test]
     async fn without_a_share_a_connection_waits_for_another_to_close() {
         let buffers = Buffers::new(0);
-        let mut shares: Vec<Share> = std::iter::from_fn(|| buffers.share().now_or_never()).collect();
-        assert_eq!(shares.len(), 10);
+        let mut shares = all(&buffers);
+        assert!(shares.len() >= 10);
         let next = tokio::spawn({
             let buffers = buffers.clone();
             async move { buffers.share().await.connection }
@@ -140,5 +274,18 @@ mod tests {
         assert!(!next.is_finished());
         shares.pop();
         assert_eq!(next.await.unwrap(), 64 << 10);
+    }
+
+    #[tokio::test]
+    async fn who_is_busy_waits_until_another_is_quiet_and_that_is_known() {
+        let buffers = Buffers::new(0);
+        let shares = all(&buffers);
+        let mut leases: Vec<Lease> = shares.iter().cycle().take(100).map(Share::lease).collect();
+        let first_without = leases.iter_mut().position(|lease| take(lease).is_none()).unwrap();
+        assert!(first_without > 5 && shares[0].is_wanted());
+        leases[0].give_back();
+        let mut waiting = leases.swap_remove(first_without);
+        poll_fn(|cx| waiting.poll_take(cx)).await;
+        assert!(waiting.is_held() && !leases[0].is_held() && !shares[0].is_wanted());
     }
 }

@@ -74,7 +74,7 @@ where
     };
     let Ok(Ok(Some((protocol, first)))) = recognized else { return };
     let activity = Arc::new(Activity::new(accepted));
-    let io = TokioIo::new(Socket::new(io, first, activity.clone()));
+    let io = TokioIo::new(Socket::new(io, first, activity.clone(), share.lease()));
     let service = service_fn({
         let activity = activity.clone();
         move |request| {
@@ -83,7 +83,7 @@ where
             async move { Ok::<_, Infallible>(handler.handle(request, answering).await) }
         }
     });
-    let keeper = Keeper { protocol, limits, activity, accepted, closing: None };
+    let keeper = Keeper { protocol, limits, share: &share, activity, accepted, closing: None };
     match protocol {
         Protocol::Http1 => keeper.keep(http1(limits, &share).serve_connection(io, service), ending).await,
         Protocol::Http2 => {
@@ -136,10 +136,14 @@ const LOCAL_ERROR_RESETS: usize = 256;
 /// How long a connection without requests may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// How long a connection may be busy while others wait for memory. Senders give up on a request after ten seconds or so.
+const LONGEST_TURN: Duration = Duration::from_secs(5);
+
 /// Watches the clock for one connection.
 struct Keeper<'a> {
     protocol: Protocol,
     limits: &'a Limits,
+    share: &'a Share,
     activity: Arc<Activity>,
     accepted: Instant,
     /// When it was told to end.
@@ -205,7 +209,11 @@ impl Keeper<'_> {
         if late_head.is_some_and(|since| is_due(since, Some(self.limits.head_timeout))) {
             return Order::HangUp;
         }
-        if is_due(self.accepted, max_age) || is_quiet && is_due(state.quiet_since, self.limits.idle_timeout) {
+        let is_idle = is_quiet && is_due(state.quiet_since, self.limits.idle_timeout);
+        // Busy without a pause. Others have waited long enough; it may come again behind them, with narrower windows.
+        let is_greedy =
+            self.share.is_wanted() && state.busy_since.is_some_and(|since| is_due(since, Some(LONGEST_TURN)));
+        if is_due(self.accepted, max_age) || is_idle || is_greedy {
             self.closing = Some(now);
             return Order::Close;
         }
@@ -244,5 +252,48 @@ where
 {
     fn execute(&self, future: F) {
         self.0.spawn(future);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receiver::buffers::{Buffers, Lease};
+    use futures_util::FutureExt;
+    use std::future::poll_fn;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_busy_without_a_rest_comes_again_if_others_wait() {
+        let share = Buffers::new(0).share().await;
+        let limits = Limits {
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: None,
+            max_age: None,
+            max_age_grace: None,
+            ping_after: Duration::from_secs(7200),
+            ping_timeout: Duration::from_secs(20),
+            max_streams: 128,
+            max_header_size: 32 << 10,
+        };
+        let activity = Arc::new(Activity::new(Instant::now()));
+        let keeper = || Keeper {
+            protocol: Protocol::Http2,
+            limits: &limits,
+            share: &share,
+            activity: activity.clone(),
+            accepted: Instant::now(),
+            closing: None,
+        };
+        let _request = activity.request();
+        activity.busy();
+        tokio::time::advance(LONGEST_TURN).await;
+        assert_eq!(keeper().look(Instant::now()), Order::GoOn, "nobody waits");
+        let mut leases: Vec<Lease> = (0..100).map(|_| share.lease()).collect();
+        let busy =
+            leases.iter_mut().filter_map(|lease| poll_fn(|cx| lease.poll_take(cx)).now_or_never()).count();
+        assert!(busy < leases.len());
+        assert_eq!(keeper().look(Instant::now()), Order::Close);
+        activity.busy();
+        assert_eq!(keeper().look(Instant::now()), Order::GoOn, "it has rested");
     }
 }

@@ -1,12 +1,13 @@
-//! The socket under a connection: it gives back the bytes by which the protocol was recognized, and tells the
-//! connection's keeper when bytes arrive.
+//! The socket under a connection: it gives back the bytes by which the protocol was recognized, reads no more than there
+//! is memory for, and tells the connection's keeper when bytes arrive.
 
+use crate::receiver::buffers::{LEAST, Lease};
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -52,12 +53,15 @@ pub struct State {
     pub quiet_since: Instant,
     /// When the first byte came that no request has claimed yet.
     pub unclaimed_since: Option<Instant>,
+    /// Since when it holds memory for its windows, if it does.
+    pub busy_since: Option<Instant>,
 }
 
 impl Activity {
     /// A new connection, whose first bytes came already.
     pub fn new(now: Instant) -> Self {
-        Activity(Mutex::new(State { in_flight: 0, quiet_since: now, unclaimed_since: Some(now) }))
+        let state = State { in_flight: 0, quiet_since: now, unclaimed_since: Some(now), busy_since: None };
+        Activity(Mutex::new(state))
     }
 
     /// The state now.
@@ -71,6 +75,20 @@ impl Activity {
         state.in_flight = state.in_flight.saturating_add(1);
         state.unclaimed_since = None;
         Answering(self.clone())
+    }
+
+    /// More is being read than a quiet connection may hold.
+    pub fn busy(&self) {
+        self.0.lock().busy_since = Some(Instant::now());
+    }
+
+    /// Whether no request is being answered: then the connection is not busy any more.
+    fn rest(&self) -> bool {
+        let mut state = self.0.lock();
+        if state.in_flight == 0 {
+            state.busy_since = None;
+        }
+        state.in_flight == 0
     }
 
     fn bytes_came(&self) {
@@ -99,12 +117,36 @@ pub struct Socket<IO> {
     io: IO,
     first: Bytes,
     activity: Arc<Activity>,
+    lease: Lease,
+    /// What may still be read without the lease.
+    allowance: usize,
+    /// Whether all that had come has been read: the connection has handed it on by the time when it reads again.
+    is_drained: bool,
 }
 
 impl<IO> Socket<IO> {
-    /// `io`, behind the bytes that were read from it.
-    pub fn new(io: IO, first: Bytes, activity: Arc<Activity>) -> Self {
-        Socket { io, first, activity }
+    /// `io`, behind the bytes that were read from it. More than [`LEAST`] bytes are read only with the `lease`, which is
+    /// given back as soon as no request is being answered.
+    pub fn new(io: IO, first: Bytes, activity: Arc<Activity>, lease: Lease) -> Self {
+        Socket { io, first, activity, lease, allowance: LEAST, is_drained: false }
+    }
+
+    /// Gives the memory back if whatever was read has been answered.
+    fn rest(&mut self) {
+        if self.is_drained && self.allowance < LEAST && self.activity.rest() {
+            self.lease.give_back();
+            self.allowance = LEAST;
+        }
+    }
+
+    /// Waits for the memory to read on.
+    fn poll_busy(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.lease.is_held() {
+            return Poll::Ready(());
+        }
+        ready!(self.lease.poll_take(cx));
+        self.activity.busy();
+        Poll::Ready(())
     }
 }
 
@@ -120,12 +162,26 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Socket<IO> {
             self.first.advance(n);
             return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.bytes_came();
+        let socket = &mut *self;
+        socket.rest();
+        let read = if socket.allowance > 0 {
+            let len = buf.remaining().min(socket.allowance);
+            let mut little = ReadBuf::new(buf.initialize_unfilled_to(len));
+            let polled = Pin::new(&mut socket.io).poll_read(cx, &mut little);
+            let read = little.filled().len();
+            buf.advance(read);
+            socket.allowance = socket.allowance.saturating_sub(read);
+            polled.map_ok(|()| read)
+        } else {
+            ready!(socket.poll_busy(cx));
+            let before = buf.filled().len();
+            Pin::new(&mut socket.io).poll_read(cx, buf).map_ok(|()| buf.filled().len().saturating_sub(before))
+        };
+        socket.is_drained = read.is_pending();
+        if matches!(read, Poll::Ready(Ok(1..))) {
+            socket.activity.bytes_came();
         }
-        read
+        read.map_ok(|_| ())
     }
 }
 
@@ -158,7 +214,9 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Socket<IO> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncWriteExt;
+    use crate::receiver::buffers::{Buffers, Share};
+    use futures_util::FutureExt;
+    use tokio::io::{AsyncWriteExt, DuplexStream};
 
     #[tokio::test]
     async fn protocols_are_told_apart_in_pieces_too_and_no_byte_is_lost() {
@@ -179,7 +237,8 @@ mod tests {
                 assert_eq!(found, protocol, "{sent:?} in pieces of {piece}");
                 let mut read = Vec::new();
                 let activity = Arc::new(Activity::new(Instant::now()));
-                Socket::new(io, first, activity).read_to_end(&mut read).await.unwrap();
+                let share = Buffers::new(0).share().await;
+                Socket::new(io, first, activity, share.lease()).read_to_end(&mut read).await.unwrap();
                 sender.await.unwrap();
                 assert_eq!(read, sent);
             }
@@ -191,5 +250,54 @@ mod tests {
         let (peer, mut io) = tokio::io::duplex(8);
         drop(peer);
         assert!(recognize(&mut io).await.unwrap().is_none());
+    }
+
+    /// A connection with `LEAST` bytes and three more waiting to be read.
+    async fn connection(share: &Share) -> (DuplexStream, Socket<DuplexStream>, Arc<Activity>) {
+        let (mut peer, io) = tokio::io::duplex(2 * LEAST);
+        peer.write_all(&[7; LEAST + 3]).await.unwrap();
+        let activity = Arc::new(Activity::new(Instant::now()));
+        (peer, Socket::new(io, Bytes::new(), activity.clone(), share.lease()), activity)
+    }
+
+    fn read(socket: &mut Socket<DuplexStream>) -> Option<usize> {
+        let mut buf = vec![0; 2 * LEAST];
+        socket.read(&mut buf).now_or_never().map(Result::unwrap)
+    }
+
+    #[tokio::test]
+    async fn a_busy_connection_holds_memory_until_its_requests_are_answered() {
+        let share = Buffers::new(0).share().await;
+        let (mut peer, mut socket, activity) = connection(&share).await;
+        assert_eq!(read(&mut socket), Some(LEAST));
+        assert!(activity.now().busy_since.is_none());
+        let request = activity.request();
+        assert_eq!(read(&mut socket), Some(3));
+        assert_eq!(read(&mut socket), None);
+        assert!(socket.lease.is_held() && activity.now().busy_since.is_some());
+        drop(request);
+        assert_eq!(read(&mut socket), None);
+        assert!(!socket.lease.is_held() && activity.now().busy_since.is_none());
+        peer.write_all(b"more").await.unwrap();
+        assert_eq!(read(&mut socket), Some(4));
+        assert!(!socket.lease.is_held());
+    }
+
+    #[tokio::test]
+    async fn without_memory_nothing_more_is_read_until_another_connection_rests() {
+        let buffers = Buffers::new(0);
+        let share = buffers.share().await;
+        let mut others: Vec<Lease> = (0..100).map(|_| share.lease()).collect();
+        for lease in &mut others {
+            let _ = std::future::poll_fn(|cx| lease.poll_take(cx)).now_or_never();
+        }
+        let others: Vec<Lease> = others.into_iter().filter(Lease::is_held).collect();
+        let (_peer, mut socket, activity) = connection(&share).await;
+        assert_eq!(read(&mut socket), Some(LEAST));
+        let _request = activity.request();
+        assert_eq!(read(&mut socket), None);
+        assert!(share.is_wanted());
+        drop(others);
+        assert_eq!(read(&mut socket), Some(3));
     }
 }
