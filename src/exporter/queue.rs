@@ -415,7 +415,7 @@ impl Queue {
     fn full(&self, size: usize, items: usize) -> Refused {
         self.account.enqueue_failed(items);
         let missing = size.saturating_sub(self.room.available_permits());
-        let retry_after = self.rate.turn(missing, Instant::now());
+        let retry_after = self.rate.turn(size, missing, Instant::now());
         Refused::QueueFull { exporter: self.exporter.clone(), retry_after }
     }
 

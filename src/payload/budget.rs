@@ -55,7 +55,7 @@ impl Budget {
         Some(self.permit(Some(held)))
     }
 
-    /// When `bytes` more will be free, behind all those who wait already, as far as the last ten seconds tell: between a
+    /// When `bytes` more will be free, behind all those who wait already, as far as the pace of what left last tells: between a
     /// tenth of a second and five seconds.
     pub fn time_for(&self, bytes: usize) -> Duration {
         let wanted = self.shared.wanted.load(Relaxed).saturating_add(bytes);

@@ -53,13 +53,15 @@ impl DrainRate {
         state.pace(units, now).max(state.standstill(now)).clamp(SHORTEST, LONGEST)
     }
 
-    /// The same, behind all those who were given a turn before and have not had it: a crowd that is pushed back comes
-    /// again one after the other, no faster than there will be room.
-    pub fn turn(&self, units: usize, now: Instant) -> Duration {
+    /// The same for a sender of `units` who lacks `missing` of them, behind all those who were given a turn before and have
+    /// not had it: a crowd that is pushed back comes again one after the other, no faster than there will be room. A crowd
+    /// that is too large for that is spread over the second half of the longest wait.
+    pub fn turn(&self, units: usize, missing: usize, now: Instant) -> Duration {
         let mut state = self.state.lock();
         let before = state.last_turn.saturating_duration_since(now);
-        let turn = before.saturating_add(state.pace(units, now)).min(LONGEST);
-        state.last_turn = now + turn;
+        let next = before.saturating_add(state.pace(units, now));
+        state.last_turn = now + if next > LONGEST { LONGEST / 2 } else { next };
+        let turn = before.saturating_add(state.pace(missing, now));
         turn.max(state.standstill(now)).clamp(SHORTEST, LONGEST)
     }
 }
@@ -143,12 +145,13 @@ mod tests {
         let rate = DrainRate::new(start);
         (1..=100).for_each(|n| rate.left(1, at(start, n * 10)));
         let now = at(start, 1000);
-        let turns: Vec<f64> = (0..1000).map(|_| rate.turn(1, now).as_secs_f64()).collect();
+        let turns: Vec<f64> = (0..1000).map(|_| rate.turn(1, 1, now).as_secs_f64()).collect();
         assert_eq!(turns[0], SHORTEST.as_secs_f64());
         assert!((turns[99] - 1.0).abs() < 0.1 && (turns[399] - 4.0).abs() < 0.4, "{turns:?}");
-        assert_eq!(turns[999], LONGEST.as_secs_f64());
+        assert!(turns[500..].iter().all(|turn| (2.5..=5.0).contains(turn)), "{turns:?}");
+        assert!((turns[600] - turns[650]).abs() > 0.1, "they are spread");
         rate.left(1, now + LONGEST);
-        let later = rate.turn(1, now + LONGEST).as_secs_f64();
+        let later = rate.turn(1, 1, now + LONGEST).as_secs_f64();
         assert!(later < 0.5, "{later}");
     }
 }

@@ -5,6 +5,7 @@
 //! quiet cost next to nothing, and where there is not enough for all that are busy, they take turns.
 
 use parking_lot::Mutex;
+use std::future::poll_fn;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -29,6 +30,7 @@ struct Pool {
     windows_capacity: usize,
     open: AtomicUsize,
     waiting: AtomicUsize,
+    leaving: AtomicUsize,
     /// When it was last said that connections have to wait.
     last_warning: Mutex<Option<Instant>>,
 }
@@ -45,6 +47,7 @@ impl Buffers {
             windows_capacity,
             open: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            leaving: AtomicUsize::new(0),
             last_warning: Mutex::default(),
         };
         Buffers { pool: Arc::new(pool) }
@@ -90,12 +93,15 @@ impl Share {
     pub fn lease(&self) -> Lease {
         let pool = self.place.0.clone();
         let bytes = bytes(self.connection as usize).saturating_sub(LEAST) as u32;
-        Lease { bytes, windows: PollSemaphore::new(pool.windows.clone()), state: LeaseState::Free, pool }
+        let windows = PollSemaphore::new(pool.windows.clone());
+        Lease { bytes, windows, state: LeaseState::Free, is_kept: false, pool }
     }
 
-    /// Whether busy connections wait for others to become quiet.
-    pub fn is_wanted(&self) -> bool {
-        self.place.0.waiting.load(Relaxed) > 0
+    /// A reason to end this connection: others wait for memory, more of them than have been made room for already.
+    pub fn leave(&self) -> Option<Leaving> {
+        let pool = &self.place.0;
+        let leaving = Leaving::new(pool.clone());
+        (pool.waiting.load(Relaxed) >= pool.leaving.load(Relaxed)).then_some(leaving)
     }
 }
 
@@ -105,6 +111,7 @@ pub struct Lease {
     bytes: u32,
     windows: PollSemaphore,
     state: LeaseState,
+    is_kept: bool,
     pool: Arc<Pool>,
 }
 
@@ -142,9 +149,29 @@ impl Lease {
         }
     }
 
-    /// Gives the memory back. Who waits goes on waiting.
+    /// Whether the memory is waited for.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.state, LeaseState::Waiting { .. })
+    }
+
+    /// Takes the memory for as long as the connection is open.
+    pub async fn keep(&mut self) {
+        poll_fn(|cx| self.poll_take(cx)).await;
+        self.is_kept = true;
+    }
+
+    /// Whether it is held until the connection ends.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
+    }
+
+    /// Gives the memory back, or ceases to wait for it; what is kept stays.
     pub fn give_back(&mut self) {
-        if self.is_held() {
+        if self.is_waiting() {
+            // Else the place in the row would remain, and take the memory that nobody asks for any more.
+            self.windows = PollSemaphore::new(self.windows.clone_inner());
+        }
+        if !self.is_kept {
             self.state = LeaseState::Free;
         }
     }
@@ -174,6 +201,23 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Counts a connection that makes room for one that waits until it is dropped.
+#[derive(Debug)]
+pub struct Leaving(Arc<Pool>);
+
+impl Leaving {
+    fn new(pool: Arc<Pool>) -> Self {
+        pool.leaving.fetch_add(1, Relaxed);
+        Leaving(pool)
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.leaving.fetch_sub(1, Relaxed);
     }
 }
 
@@ -228,7 +272,6 @@ const BETWEEN_WARNINGS: Duration = Duration::from_secs(60);
 mod tests {
     use super::*;
     use futures_util::FutureExt;
-    use futures_util::future::poll_fn;
 
     fn all(buffers: &Buffers) -> Vec<Share> {
         std::iter::from_fn(|| buffers.share().now_or_never()).collect()
@@ -282,10 +325,28 @@ mod tests {
         let shares = all(&buffers);
         let mut leases: Vec<Lease> = shares.iter().cycle().take(100).map(Share::lease).collect();
         let first_without = leases.iter_mut().position(|lease| take(lease).is_none()).unwrap();
-        assert!(first_without > 5 && shares[0].is_wanted());
+        assert!(first_without > 5 && shares[0].leave().is_some());
         leases[0].give_back();
         let mut waiting = leases.swap_remove(first_without);
         poll_fn(|cx| waiting.poll_take(cx)).await;
-        assert!(waiting.is_held() && !leases[0].is_held() && !shares[0].is_wanted());
+        assert!(waiting.is_held() && !leases[0].is_held() && shares[0].leave().is_none());
+    }
+
+    #[tokio::test]
+    async fn who_ceases_to_wait_takes_nothing() {
+        let buffers = Buffers::new(0);
+        let share = buffers.share().await;
+        let mut leases: Vec<Lease> = (0..100).map(|_| share.lease()).collect();
+        let first_without = leases.iter_mut().position(|lease| take(lease).is_none()).unwrap();
+        let mut next = leases.swap_remove(first_without + 1);
+        assert!(take(&mut next).is_none());
+        let leaving = share.leave().unwrap();
+        let other = share.leave();
+        assert!(other.is_some() && share.leave().is_none(), "two wait, two make room");
+        leases[first_without].give_back();
+        drop((leaving, other));
+        leases[0].give_back();
+        poll_fn(|cx| next.poll_take(cx)).await;
+        assert!(next.is_held() && share.leave().is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! One connection from its first byte to its end: HTTP/1 or HTTP/2, with every wait bounded.
 
-use crate::receiver::buffers::Share;
+use crate::receiver::buffers::{Leaving, Share};
 use crate::receiver::respond::Body;
 use crate::receiver::socket::{Activity, Answering, Protocol, Socket, recognize};
 use http::{Request, Response};
@@ -20,6 +20,10 @@ use tokio_util::task::TaskTracker;
 
 /// Answers the requests of a port.
 pub trait Handle: Clone + Send + Sync + 'static {
+    /// Whether its connections hold memory for their windows as long as they are open, because their requests must not
+    /// wait for other connections.
+    const KEEPS_MEMORY: bool = false;
+
     /// Answers one request. Dropped when the peer resets the request or hangs up. The connection counts as busy as long
     /// as `answering` is held.
     fn handle(
@@ -68,13 +72,20 @@ where
     H: Handle,
 {
     let accepted = Instant::now();
+    let mut lease = share.lease();
+    if H::KEEPS_MEMORY {
+        tokio::select! {
+            () = lease.keep() => {}
+            () = ending.stop.cancelled() => return,
+        }
+    }
     let recognized = tokio::select! {
         recognized = timeout(limits.head_timeout, recognize(&mut io)) => recognized,
         () = ending.stop.cancelled() => return,
     };
     let Ok(Ok(Some((protocol, first)))) = recognized else { return };
     let activity = Arc::new(Activity::new(accepted));
-    let io = TokioIo::new(Socket::new(io, first, activity.clone(), share.lease()));
+    let io = TokioIo::new(Socket::new(io, first, activity.clone(), lease));
     let service = service_fn({
         let activity = activity.clone();
         move |request| {
@@ -83,7 +94,7 @@ where
             async move { Ok::<_, Infallible>(handler.handle(request, answering).await) }
         }
     });
-    let keeper = Keeper { protocol, limits, share: &share, activity, accepted, closing: None };
+    let keeper = Keeper { protocol, limits, share: &share, activity, accepted, closing: None, leaving: None };
     match protocol {
         Protocol::Http1 => keeper.keep(http1(limits, &share).serve_connection(io, service), ending).await,
         Protocol::Http2 => {
@@ -148,6 +159,8 @@ struct Keeper<'a> {
     accepted: Instant,
     /// When it was told to end.
     closing: Option<Instant>,
+    /// For whom.
+    leaving: Option<Leaving>,
 }
 
 /// What a look at the clock says.
@@ -210,10 +223,11 @@ impl Keeper<'_> {
             return Order::HangUp;
         }
         let is_idle = is_quiet && is_due(state.quiet_since, self.limits.idle_timeout);
-        // Busy without a pause. Others have waited long enough; it may come again behind them, with narrower windows.
-        let is_greedy =
-            self.share.is_wanted() && state.busy_since.is_some_and(|since| is_due(since, Some(LONGEST_TURN)));
-        if is_due(self.accepted, max_age) || is_idle || is_greedy {
+        if state.busy_since.is_some_and(|since| is_due(since, Some(LONGEST_TURN))) {
+            // Others have waited long enough. It may come again behind them, with narrower windows.
+            self.leaving = self.share.leave();
+        }
+        if is_due(self.accepted, max_age) || is_idle || self.leaving.is_some() {
             self.closing = Some(now);
             return Order::Close;
         }
@@ -283,8 +297,9 @@ mod tests {
             activity: activity.clone(),
             accepted: Instant::now(),
             closing: None,
+            leaving: None,
         };
-        let _request = activity.request();
+        let request = activity.request();
         activity.busy();
         tokio::time::advance(LONGEST_TURN).await;
         assert_eq!(keeper().look(Instant::now()), Order::GoOn, "nobody waits");
@@ -293,7 +308,8 @@ mod tests {
             leases.iter_mut().filter_map(|lease| poll_fn(|cx| lease.poll_take(cx)).now_or_never()).count();
         assert!(busy < leases.len());
         assert_eq!(keeper().look(Instant::now()), Order::Close);
-        activity.busy();
-        assert_eq!(keeper().look(Instant::now()), Order::GoOn, "it has rested");
+        drop(request);
+        assert!(activity.rest());
+        assert_eq!(keeper().look(Instant::now()), Order::GoOn, "it rests");
     }
 }

@@ -34,8 +34,8 @@ impl<C> Clone for Grpc<C> {
 }
 
 impl<C: Consume> Handle for Grpc<C> {
-    async fn handle(&self, request: Request<Incoming>, _: Answering) -> Response<respond::Body> {
-        match self.call(request).await {
+    async fn handle(&self, request: Request<Incoming>, answering: Answering) -> Response<respond::Body> {
+        match self.call(request, &answering).await {
             Ok(()) => respond::grpc_ok(),
             Err(error) => respond::grpc_error(&error),
         }
@@ -48,7 +48,7 @@ impl<C: Consume> Grpc<C> {
         Grpc { intake: Arc::new(intake) }
     }
 
-    async fn call<B>(&self, request: Request<B>) -> Result<(), Error>
+    async fn call<B>(&self, request: Request<B>, answering: &Answering) -> Result<(), Error>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -57,7 +57,7 @@ impl<C: Consume> Grpc<C> {
         let path = head.uri.path();
         let signal = Signal::ALL.into_iter().find(|s| s.grpc_path() == path).ok_or(Error::NotFound)?;
         let span = self.intake.span(signal, &head.headers);
-        self.export(signal, head.headers, body, &span).instrument(span.clone()).await
+        self.export(signal, head.headers, body, answering, &span).instrument(span.clone()).await
     }
 
     async fn export<B>(
@@ -65,6 +65,7 @@ impl<C: Consume> Grpc<C> {
         signal: Signal,
         headers: HeaderMap,
         mut body: B,
+        answering: &Answering,
         span: &Span,
     ) -> Result<(), Error>
     where
@@ -75,14 +76,20 @@ impl<C: Consume> Grpc<C> {
             Ok(place) => {
                 // A head may be large, and the body may take its time.
                 drop(headers);
-                self.receive(place, encoding, &mut body).await
+                self.receive(place, encoding, &mut body, answering).await
             }
             Err(error) => Err(error),
         };
         self.intake.take(signal, received, span).await
     }
 
-    async fn receive<B>(&self, place: Place, encoding: Encoding, body: &mut B) -> Result<Received, Error>
+    async fn receive<B>(
+        &self,
+        place: Place,
+        encoding: Encoding,
+        body: &mut B,
+        answering: &Answering,
+    ) -> Result<Received, Error>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -95,6 +102,7 @@ impl<C: Consume> Grpc<C> {
         }
         let len = GRPC_PREFIX + prefix.message_len;
         let mut permit = clock.waiting(self.intake.admission().admit(len, first.len())).await?;
+        answering.admitted(len.saturating_sub(first.len()));
         let frame = body::collect(body, first, len, &clock).await?;
         let Some(codec) = codec else {
             return Ok(Received { message: Message::Framed(frame), arrived: None, permit, place });

@@ -35,8 +35,8 @@ impl<C> Clone for Http<C> {
 }
 
 impl<C: Consume> Handle for Http<C> {
-    async fn handle(&self, request: Request<Incoming>, _: Answering) -> Response<respond::Body> {
-        self.respond(request).await
+    async fn handle(&self, request: Request<Incoming>, answering: Answering) -> Response<respond::Body> {
+        self.respond(request, &answering).await
     }
 }
 
@@ -46,7 +46,7 @@ impl<C: Consume> Http<C> {
         Http { shared: Arc::new(Shared { intake, paths }) }
     }
 
-    async fn respond<B>(&self, request: Request<B>) -> Response<respond::Body>
+    async fn respond<B>(&self, request: Request<B>, answering: &Answering) -> Response<respond::Body>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -60,7 +60,7 @@ impl<C: Consume> Http<C> {
         // HTTP/2 can reset a stream and still deliver the answer. In HTTP/1 the connection would have to be closed on
         // a peer that is still writing. One that asked first whether to send has not begun.
         let is_sending = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
-        let error = match self.export(head, &mut body, &mut clock).await {
+        let error = match self.export(head, &mut body, &mut clock, answering).await {
             Ok(()) => return respond::http_ok(answer_in),
             Err(error) => error,
         };
@@ -72,7 +72,13 @@ impl<C: Consume> Http<C> {
         response
     }
 
-    async fn export<B>(&self, head: request::Parts, body: &mut B, clock: &mut Clock) -> Result<(), Error>
+    async fn export<B>(
+        &self,
+        head: request::Parts,
+        body: &mut B,
+        clock: &mut Clock,
+        answering: &Answering,
+    ) -> Result<(), Error>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -82,15 +88,16 @@ impl<C: Consume> Http<C> {
             return Err(Error::Method);
         }
         let span = self.shared.intake.span(*signal, &head.headers);
-        self.export_signal(*signal, head.headers, body, clock, &span).instrument(span.clone()).await
+        self.export_signal(*signal, head.headers, (body, clock, answering), &span)
+            .instrument(span.clone())
+            .await
     }
 
     async fn export_signal<B>(
         &self,
         signal: Signal,
         headers: HeaderMap,
-        body: &mut B,
-        clock: &mut Clock,
+        (body, clock, answering): (&mut B, &mut Clock, &Answering),
         span: &Span,
     ) -> Result<(), Error>
     where
@@ -102,7 +109,7 @@ impl<C: Consume> Http<C> {
             Ok((place, coding)) => {
                 // A head may be large, and the body may take its time.
                 drop(headers);
-                self.receive(place, signal, coding, body, clock).await
+                self.receive(place, signal, coding, (body, clock, answering)).await
             }
             Err(error) => Err(error),
         };
@@ -114,8 +121,7 @@ impl<C: Consume> Http<C> {
         place: Place,
         signal: Signal,
         (format, codec): (Format, Option<Codec>),
-        body: &mut B,
-        clock: &mut Clock,
+        (body, clock, answering): (&mut B, &mut Clock, &Answering),
     ) -> Result<Received, Error>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -126,6 +132,7 @@ impl<C: Consume> Http<C> {
             None => body::collect_unknown(body, limit, intake.admission(), clock).await?,
             Some(Ok(len)) if len <= limit => {
                 let permit = clock.waiting(intake.admission().admit(len, 0)).await?;
+                answering.admitted(len);
                 (body::collect(body, Bytes::new(), len, clock).await?, permit)
             }
             Some(_) => return Err(Error::TooLarge { limit }),

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -42,7 +42,18 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What a connection is doing.
 #[derive(Debug)]
-pub struct Activity(Mutex<State>);
+pub struct Activity(Mutex<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: State,
+    /// Bytes of requests that have been admitted: the memory budget has room for them.
+    admitted: usize,
+    /// Who reads, while it waits and holds memory or needs some.
+    reader: Option<Waker>,
+    /// Whether it may not read before it has memory.
+    needs_room: bool,
+}
 
 /// A moment in the life of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -61,17 +72,17 @@ impl Activity {
     /// A new connection, whose first bytes came already.
     pub fn new(now: Instant) -> Self {
         let state = State { in_flight: 0, quiet_since: now, unclaimed_since: Some(now), busy_since: None };
-        Activity(Mutex::new(state))
+        Activity(Mutex::new(Inner { state, admitted: 0, reader: None, needs_room: false }))
     }
 
     /// The state now.
     pub fn now(&self) -> State {
-        *self.0.lock()
+        self.0.lock().state
     }
 
     /// A request's head has come; it is being answered until the guard is dropped.
     pub fn request(self: &Arc<Self>) -> Answering {
-        let mut state = self.0.lock();
+        let state = &mut self.0.lock().state;
         state.in_flight = state.in_flight.saturating_add(1);
         state.unclaimed_since = None;
         Answering(self.clone())
@@ -79,20 +90,41 @@ impl Activity {
 
     /// More is being read than a quiet connection may hold.
     pub fn busy(&self) {
-        self.0.lock().busy_since = Some(Instant::now());
+        self.0.lock().state.busy_since = Some(Instant::now());
     }
 
     /// Whether no request is being answered: then the connection is not busy any more.
-    fn rest(&self) -> bool {
-        let mut state = self.0.lock();
-        if state.in_flight == 0 {
-            state.busy_since = None;
+    pub fn rest(&self) -> bool {
+        let mut inner = self.0.lock();
+        let is_quiet = inner.state.in_flight == 0;
+        if is_quiet {
+            inner.state.busy_since = None;
+            inner.admitted = 0;
         }
-        state.in_flight == 0
+        is_quiet
+    }
+
+    /// The bytes that have been admitted since this was asked.
+    fn take_admitted(&self) -> usize {
+        std::mem::take(&mut self.0.lock().admitted)
+    }
+
+    /// Wakes the reader as soon as no request is being answered, and if it needs room, when something is admitted.
+    fn wake_later(&self, reader: &Waker, needs_room: bool) {
+        let mut inner = self.0.lock();
+        inner.needs_room = needs_room;
+        if inner.state.in_flight == 0 || needs_room && inner.admitted > 0 {
+            drop(inner);
+            return reader.wake_by_ref();
+        }
+        match &mut inner.reader {
+            Some(waker) => waker.clone_from(reader),
+            none => *none = Some(reader.clone()),
+        }
     }
 
     fn bytes_came(&self) {
-        let mut state = self.0.lock();
+        let state = &mut self.0.lock().state;
         if state.in_flight == 0 && state.unclaimed_since.is_none() {
             state.unclaimed_since = Some(Instant::now());
         }
@@ -103,11 +135,26 @@ impl Activity {
 #[derive(Debug)]
 pub struct Answering(Arc<Activity>);
 
+impl Answering {
+    /// So many bytes of the request have room in the memory budget: they may be read even where there is no memory for
+    /// windows. Who has the one must not wait for the other.
+    pub fn admitted(&self, bytes: usize) {
+        let mut inner = self.0.0.lock();
+        inner.admitted = inner.admitted.saturating_add(bytes);
+        let reader = if inner.needs_room { inner.reader.take() } else { None };
+        drop(inner);
+        reader.into_iter().for_each(Waker::wake);
+    }
+}
+
 impl Drop for Answering {
     fn drop(&mut self) {
-        let mut state = self.0.0.lock();
-        state.in_flight = state.in_flight.saturating_sub(1);
-        state.quiet_since = Instant::now();
+        let mut inner = self.0.0.lock();
+        inner.state.in_flight = inner.state.in_flight.saturating_sub(1);
+        inner.state.quiet_since = Instant::now();
+        let reader = if inner.state.in_flight == 0 { inner.reader.take() } else { None };
+        drop(inner);
+        reader.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -120,33 +167,65 @@ pub struct Socket<IO> {
     lease: Lease,
     /// What may still be read without the lease.
     allowance: usize,
-    /// Whether all that had come has been read: the connection has handed it on by the time when it reads again.
-    is_drained: bool,
+    /// Whether the last read had to wait: by the next one, the connection has handed on whatever was read before.
+    has_paused: bool,
 }
 
 impl<IO> Socket<IO> {
-    /// `io`, behind the bytes that were read from it. More than [`LEAST`] bytes are read only with the `lease`, which is
-    /// given back as soon as no request is being answered.
+    /// `io`, behind the bytes that were read from it. More than [`LEAST`] bytes that have not been admitted are read only
+    /// with the `lease`, which is given back as soon as no request is being answered.
     pub fn new(io: IO, first: Bytes, activity: Arc<Activity>, lease: Lease) -> Self {
-        Socket { io, first, activity, lease, allowance: LEAST, is_drained: false }
+        Socket { io, first, activity, lease, allowance: LEAST, has_paused: false }
     }
 
     /// Gives the memory back if whatever was read has been answered.
     fn rest(&mut self) {
-        if self.is_drained && self.allowance < LEAST && self.activity.rest() {
+        if self.has_paused && self.is_active() && self.activity.rest() {
             self.lease.give_back();
             self.allowance = LEAST;
         }
     }
 
-    /// Waits for the memory to read on.
-    fn poll_busy(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn needs_room(&self) -> bool {
+        self.allowance == 0 && !self.lease.is_held()
+    }
+
+    fn is_active(&self) -> bool {
+        self.allowance != LEAST || self.lease.is_held()
+    }
+
+    /// How many bytes may be read now, or waits for memory.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         if self.lease.is_held() {
-            return Poll::Ready(());
+            return Poll::Ready(usize::MAX);
         }
-        ready!(self.lease.poll_take(cx));
-        self.activity.busy();
-        Poll::Ready(())
+        if (self.allowance == 0 || self.lease.is_waiting()) && self.lease.poll_take(cx).is_ready() {
+            self.activity.busy();
+            return Poll::Ready(usize::MAX);
+        }
+        if self.allowance == 0 {
+            self.allowance = self.activity.take_admitted();
+        }
+        if self.allowance == 0 { Poll::Pending } else { Poll::Ready(self.allowance) }
+    }
+
+    fn poll_read_within(
+        &mut self,
+        room: usize,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>>
+    where
+        IO: AsyncRead + Unpin,
+    {
+        if room >= buf.remaining() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let mut little = ReadBuf::new(buf.initialize_unfilled_to(room));
+        let read = Pin::new(&mut self.io).poll_read(cx, &mut little);
+        let filled = little.filled().len();
+        buf.advance(filled);
+        read
     }
 }
 
@@ -164,24 +243,23 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Socket<IO> {
         }
         let socket = &mut *self;
         socket.rest();
-        let read = if socket.allowance > 0 {
-            let len = buf.remaining().min(socket.allowance);
-            let mut little = ReadBuf::new(buf.initialize_unfilled_to(len));
-            let polled = Pin::new(&mut socket.io).poll_read(cx, &mut little);
-            let read = little.filled().len();
-            buf.advance(read);
-            socket.allowance = socket.allowance.saturating_sub(read);
-            polled.map_ok(|()| read)
-        } else {
-            ready!(socket.poll_busy(cx));
-            let before = buf.filled().len();
-            Pin::new(&mut socket.io).poll_read(cx, buf).map_ok(|()| buf.filled().len().saturating_sub(before))
+        let before = buf.filled().len();
+        let read = match socket.poll_room(cx) {
+            Poll::Ready(room) => socket.poll_read_within(room, cx, buf),
+            Poll::Pending => Poll::Pending,
         };
-        socket.is_drained = read.is_pending();
-        if matches!(read, Poll::Ready(Ok(1..))) {
+        let filled = buf.filled().len().saturating_sub(before);
+        if filled > 0 {
             socket.activity.bytes_came();
         }
-        read.map_ok(|_| ())
+        if !socket.lease.is_held() {
+            socket.allowance = socket.allowance.saturating_sub(filled);
+        }
+        socket.has_paused = read.is_pending();
+        if socket.has_paused && socket.is_active() && !socket.lease.is_kept() {
+            socket.activity.wake_later(cx.waker(), socket.needs_room());
+        }
+        read
     }
 }
 
@@ -216,6 +294,9 @@ mod tests {
     use super::*;
     use crate::receiver::buffers::{Buffers, Share};
     use futures_util::FutureExt;
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::task::Wake;
     use tokio::io::{AsyncWriteExt, DuplexStream};
 
     #[tokio::test]
@@ -260,6 +341,15 @@ mod tests {
         (peer, Socket::new(io, Bytes::new(), activity.clone(), share.lease()), activity)
     }
 
+    /// All the memory for windows that there is.
+    fn all_of(share: &Share) -> Vec<Lease> {
+        let taken = std::iter::from_fn(|| {
+            let mut lease = share.lease();
+            poll_fn(|cx| lease.poll_take(cx)).now_or_never().map(|()| lease)
+        });
+        taken.collect()
+    }
+
     fn read(socket: &mut Socket<DuplexStream>) -> Option<usize> {
         let mut buf = vec![0; 2 * LEAST];
         socket.read(&mut buf).now_or_never().map(Result::unwrap)
@@ -287,17 +377,72 @@ mod tests {
     async fn without_memory_nothing_more_is_read_until_another_connection_rests() {
         let buffers = Buffers::new(0);
         let share = buffers.share().await;
-        let mut others: Vec<Lease> = (0..100).map(|_| share.lease()).collect();
-        for lease in &mut others {
-            let _ = std::future::poll_fn(|cx| lease.poll_take(cx)).now_or_never();
-        }
-        let others: Vec<Lease> = others.into_iter().filter(Lease::is_held).collect();
+        let others = all_of(&share);
         let (_peer, mut socket, activity) = connection(&share).await;
         assert_eq!(read(&mut socket), Some(LEAST));
         let _request = activity.request();
         assert_eq!(read(&mut socket), None);
-        assert!(share.is_wanted());
+        assert!(share.leave().is_some());
         drop(others);
         assert_eq!(read(&mut socket), Some(3));
+    }
+
+    #[tokio::test]
+    async fn what_is_admitted_is_read_without_memory_for_windows() {
+        let share = Buffers::new(0).share().await;
+        let _others = all_of(&share);
+        let (_peer, mut socket, activity) = connection(&share).await;
+        assert_eq!(read(&mut socket), Some(LEAST));
+        let request = activity.request();
+        assert_eq!(read(&mut socket), None);
+        request.admitted(2);
+        assert_eq!(read(&mut socket), Some(2));
+        assert_eq!(read(&mut socket), None);
+        drop(request);
+        assert_eq!(read(&mut socket), Some(1), "it rests, and has its own bytes again");
+    }
+
+    #[tokio::test]
+    async fn the_reader_is_woken_by_what_is_admitted_and_by_the_last_answer() {
+        struct Count(AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Relaxed);
+            }
+        }
+        let share = Buffers::new(0).share().await;
+        let (_peer, mut socket, activity) = connection(&share).await;
+        assert_eq!(read(&mut socket), Some(LEAST));
+        let (one, other) = (activity.request(), activity.request());
+        assert_eq!(read(&mut socket), Some(3));
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(count.clone());
+        let mut poll = || {
+            let mut buf = [0; 8];
+            let read = Pin::new(&mut socket)
+                .poll_read(&mut Context::from_waker(&waker), &mut ReadBuf::new(&mut buf));
+            assert!(read.is_pending());
+        };
+        poll();
+        one.admitted(5);
+        poll();
+        drop(one);
+        assert_eq!(count.0.load(Relaxed), 0, "another is still being answered, and there is memory");
+        drop(other);
+        assert_eq!(count.0.load(Relaxed), 1);
+        poll();
+        assert_eq!(count.0.load(Relaxed), 1, "at rest nobody is woken");
+        assert!(!socket.lease.is_held());
+
+        let _others = all_of(&share);
+        let (_peer, mut socket, activity) = connection(&share).await;
+        let request = activity.request();
+        assert_eq!(read(&mut socket), Some(LEAST));
+        let mut buf = [0; 8];
+        let read =
+            Pin::new(&mut socket).poll_read(&mut Context::from_waker(&waker), &mut ReadBuf::new(&mut buf));
+        assert!(read.is_pending());
+        request.admitted(5);
+        assert_eq!(count.0.load(Relaxed), 2);
     }
 }

@@ -144,6 +144,9 @@ impl<O: Observe> ExtProc<O> {
 }
 
 impl<O: Observe> Handle for ExtProc<O> {
+    // A call to a model must not wait for senders of telemetry.
+    const KEEPS_MEMORY: bool = true;
+
     async fn handle(&self, request: Request<Incoming>, answering: Answering) -> Response<Body> {
         self.begin(request, answering).await.unwrap_or_else(|error| respond::grpc_error(&error))
     }
