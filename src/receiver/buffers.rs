@@ -56,21 +56,21 @@ impl Buffers {
     /// The share of a new connection; waits for one to be closed when there is nothing left.
     pub async fn share(&self) -> Share {
         let pool = &self.pool;
-        let open = pool.open.fetch_add(1, Relaxed).saturating_add(1);
         // Dropped with this future, or with the connection.
-        let place = Place(pool.clone());
+        let counted = Counted::new(pool, |pool| &pool.open);
         if pool.least.available_permits() < LEAST {
             pool.warn();
         }
         // The semaphore is never closed.
         let least = pool.least.clone().acquire_many_owned(LEAST as u32).await.ok();
-        let window = window(pool.windows_capacity, open);
+        let window = window(pool.windows_capacity, pool.open.load(Relaxed));
         Share {
             connection: window as u32,
             stream: window.min(STREAM_WINDOW) as u32,
             frame: frame(window) as u32,
+            pool: pool.clone(),
             _least: least,
-            place,
+            _counted: counted,
         }
     }
 }
@@ -84,24 +84,24 @@ pub struct Share {
     pub stream: u32,
     /// The largest HTTP/2 frame, and about the largest read from the socket in HTTP/1.
     pub frame: u32,
+    pool: Arc<Pool>,
     _least: Option<OwnedSemaphorePermit>,
-    place: Place,
+    _counted: Counted,
 }
 
 impl Share {
     /// The part that the connection holds only while it is busy: all but [`LEAST`].
     pub fn lease(&self) -> Lease {
-        let pool = self.place.0.clone();
+        let pool = self.pool.clone();
         let bytes = bytes(self.connection as usize).saturating_sub(LEAST) as u32;
         let windows = PollSemaphore::new(pool.windows.clone());
         Lease { bytes, windows, state: LeaseState::Free, is_kept: false, pool }
     }
 
     /// A reason to end this connection: others wait for memory, more of them than have been made room for already.
-    pub fn leave(&self) -> Option<Leaving> {
-        let pool = &self.place.0;
-        let leaving = Leaving::new(pool.clone());
-        (pool.waiting.load(Relaxed) >= pool.leaving.load(Relaxed)).then_some(leaving)
+    pub fn leave(&self) -> Option<Counted> {
+        let leaving = Counted::new(&self.pool, |pool| &pool.leaving);
+        (self.pool.waiting.load(Relaxed) >= self.pool.leaving.load(Relaxed)).then_some(leaving)
     }
 }
 
@@ -118,7 +118,7 @@ pub struct Lease {
 #[derive(Debug)]
 enum LeaseState {
     Free,
-    Waiting { _counted: Waiting },
+    Waiting { _counted: Counted },
     Held { _permit: Option<OwnedSemaphorePermit> },
 }
 
@@ -142,7 +142,8 @@ impl Lease {
             Poll::Pending => {
                 if matches!(self.state, LeaseState::Free) {
                     self.pool.warn();
-                    self.state = LeaseState::Waiting { _counted: Waiting::new(self.pool.clone()) };
+                    self.state =
+                        LeaseState::Waiting { _counted: Counted::new(&self.pool, |pool| &pool.waiting) };
                 }
                 Poll::Pending
             }
@@ -177,47 +178,25 @@ impl Lease {
     }
 }
 
-/// Counts an open connection until it is dropped.
+/// A connection that is counted in `of` until this is dropped.
 #[derive(Debug)]
-struct Place(Arc<Pool>);
+pub struct Counted {
+    pool: Arc<Pool>,
+    of: Counter,
+}
 
-impl Drop for Place {
+type Counter = fn(&Pool) -> &AtomicUsize;
+
+impl Counted {
+    fn new(pool: &Arc<Pool>, of: Counter) -> Self {
+        of(pool).fetch_add(1, Relaxed);
+        Counted { pool: pool.clone(), of }
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
-    }
-}
-
-/// Counts a connection that waits until it is dropped.
-#[derive(Debug)]
-struct Waiting(Arc<Pool>);
-
-impl Waiting {
-    fn new(pool: Arc<Pool>) -> Self {
-        pool.waiting.fetch_add(1, Relaxed);
-        Waiting(pool)
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Relaxed);
-    }
-}
-
-/// Counts a connection that makes room for one that waits until it is dropped.
-#[derive(Debug)]
-pub struct Leaving(Arc<Pool>);
-
-impl Leaving {
-    fn new(pool: Arc<Pool>) -> Self {
-        pool.leaving.fetch_add(1, Relaxed);
-        Leaving(pool)
-    }
-}
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        self.0.leaving.fetch_sub(1, Relaxed);
+        (self.of)(&self.pool).fetch_sub(1, Relaxed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! One connection from its first byte to its end: HTTP/1 or HTTP/2, with every wait bounded.
 
-use crate::receiver::buffers::{Leaving, Share};
+use crate::receiver::buffers::{Counted, Share};
 use crate::receiver::respond::Body;
 use crate::receiver::socket::{Activity, Answering, Protocol, Socket, recognize};
 use http::{Request, Response};
@@ -160,7 +160,7 @@ struct Keeper<'a> {
     /// When it was told to end.
     closing: Option<Instant>,
     /// For whom.
-    leaving: Option<Leaving>,
+    leaving: Option<Counted>,
 }
 
 /// What a look at the clock says.
