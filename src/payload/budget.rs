@@ -55,8 +55,8 @@ impl Budget {
         Some(self.permit(Some(held)))
     }
 
-    /// When `bytes` more will be free, behind all those who wait already, as far as the pace of what left last tells: between a
-    /// tenth of a second and five seconds.
+    /// When `bytes` more will be free, behind all those who wait already, as far as the pace of what left last tells:
+    /// between a tenth of a second and five seconds.
     pub fn time_for(&self, bytes: usize) -> Duration {
         let wanted = self.shared.wanted.load(Relaxed).saturating_add(bytes);
         let missing = wanted.saturating_sub(self.shared.free.available_permits());

@@ -1,8 +1,9 @@
 //! One connection from its first byte to its end: HTTP/1 or HTTP/2, with every wait bounded.
 
+use crate::receiver::activity::{Activity, Answering};
 use crate::receiver::buffers::{Counted, Share};
 use crate::receiver::respond::Body;
-use crate::receiver::socket::{Activity, Answering, Protocol, Socket, recognize};
+use crate::receiver::socket::{Protocol, Socket, recognize};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};

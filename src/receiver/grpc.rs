@@ -6,13 +6,13 @@
 
 use crate::otlp::Signal;
 use crate::payload::{Compressed, Consume, GRPC_PREFIX, Message};
+use crate::receiver::activity::Answering;
 use crate::receiver::admission::Place;
 use crate::receiver::body;
 use crate::receiver::connection::Handle;
 use crate::receiver::inflate::Codec;
 use crate::receiver::intake::{Intake, Received};
 use crate::receiver::respond::{self, Error};
-use crate::receiver::socket::Answering;
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Version, header};

@@ -2,13 +2,13 @@
 
 use crate::otlp::{Signal, json};
 use crate::payload::{Compressed, Consume, GRPC_PREFIX, Message, Permit};
+use crate::receiver::activity::Answering;
 use crate::receiver::admission::Place;
 use crate::receiver::body;
 use crate::receiver::connection::Handle;
 use crate::receiver::inflate::Codec;
 use crate::receiver::intake::{Clock, Intake, Received};
 use crate::receiver::respond::{self, Error, Format};
-use crate::receiver::socket::Answering;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, Version, header, request};
 use http_body::Body;
@@ -26,6 +26,13 @@ pub struct Http<C> {
 struct Shared<C> {
     intake: Intake<C>,
     paths: [(Signal, String); 3],
+}
+
+/// A request whose body is still to come.
+struct Arriving<'a, B> {
+    body: B,
+    clock: Clock,
+    answering: &'a Answering,
 }
 
 impl<C> Clone for Http<C> {
@@ -50,35 +57,29 @@ impl<C: Consume> Http<C> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let (head, mut body) = request.into_parts();
+        let (head, body) = request.into_parts();
         if is_grpc(&head.headers) {
             return respond::grpc_error(&Error::NotHttp);
         }
-        let mut clock = self.shared.intake.clock();
+        let mut arriving = Arriving { body, clock: self.shared.intake.clock(), answering };
         // Whoever speaks neither encoding is perhaps a person.
         let answer_in = format(&head.headers).unwrap_or(Format::Json);
         // HTTP/2 can reset a stream and still deliver the answer. In HTTP/1 the connection would have to be closed on
         // a peer that is still writing. One that asked first whether to send has not begun.
         let is_sending = head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT);
-        let error = match self.export(head, &mut body, &mut clock, answering).await {
+        let error = match self.export(head, &mut arriving).await {
             Ok(()) => return respond::http_ok(answer_in),
             Err(error) => error,
         };
         let mut response = respond::http_error(&error, answer_in);
         let discarded = self.shared.intake.limit().saturating_mul(DISCARDED_LIMITS);
-        if is_sending && !body::discard(&mut body, discarded, &clock).await {
+        if is_sending && !body::discard(&mut arriving.body, discarded, &arriving.clock).await {
             response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
         }
         response
     }
 
-    async fn export<B>(
-        &self,
-        head: request::Parts,
-        body: &mut B,
-        clock: &mut Clock,
-        answering: &Answering,
-    ) -> Result<(), Error>
+    async fn export<B>(&self, head: request::Parts, arriving: &mut Arriving<'_, B>) -> Result<(), Error>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -88,16 +89,14 @@ impl<C: Consume> Http<C> {
             return Err(Error::Method);
         }
         let span = self.shared.intake.span(*signal, &head.headers);
-        self.export_signal(*signal, head.headers, (body, clock, answering), &span)
-            .instrument(span.clone())
-            .await
+        self.export_signal(*signal, head.headers, arriving, &span).instrument(span.clone()).await
     }
 
     async fn export_signal<B>(
         &self,
         signal: Signal,
         headers: HeaderMap,
-        (body, clock, answering): (&mut B, &mut Clock, &Answering),
+        arriving: &mut Arriving<'_, B>,
         span: &Span,
     ) -> Result<(), Error>
     where
@@ -109,7 +108,7 @@ impl<C: Consume> Http<C> {
             Ok((place, coding)) => {
                 // A head may be large, and the body may take its time.
                 drop(headers);
-                self.receive(place, signal, coding, (body, clock, answering)).await
+                self.receive(place, signal, coding, arriving).await
             }
             Err(error) => Err(error),
         };
@@ -121,11 +120,12 @@ impl<C: Consume> Http<C> {
         place: Place,
         signal: Signal,
         (format, codec): (Format, Option<Codec>),
-        (body, clock, answering): (&mut B, &mut Clock, &Answering),
+        arriving: &mut Arriving<'_, B>,
     ) -> Result<Received, Error>
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        let Arriving { body, clock, answering } = arriving;
         let intake = &self.shared.intake;
         let limit = intake.limit();
         let (bytes, mut permit) = match body.size_hint().exact().map(usize::try_from) {

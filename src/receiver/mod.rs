@@ -7,6 +7,7 @@
 //! Memory is bounded before it is used: by the budget for requests, by [`buffers`] for what connections hold before
 //! that, and by a bound on what waits.
 
+pub mod activity;
 pub mod admission;
 pub mod auth;
 pub mod body;

@@ -1,15 +1,14 @@
 //! The socket under a connection: it gives back the bytes by which the protocol was recognized, reads no more than there
 //! is memory for, and tells the connection's keeper when bytes arrive.
 
+use crate::receiver::activity::Activity;
 use crate::receiver::buffers::{LEAST, Lease};
 use bytes::{Buf, Bytes};
-use parking_lot::Mutex;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
 
 /// What a peer speaks, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,124 +38,6 @@ pub async fn recognize<IO: AsyncRead + Unpin>(io: &mut IO) -> io::Result<Option<
 
 /// With what every client begins HTTP/2, RFC 9113, 3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// What a connection is doing.
-#[derive(Debug)]
-pub struct Activity(Mutex<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    state: State,
-    /// Bytes of requests that have been admitted: the memory budget has room for them.
-    admitted: usize,
-    /// Who reads, while it waits and holds memory or needs some.
-    reader: Option<Waker>,
-    /// Whether it may not read before it has memory.
-    needs_room: bool,
-}
-
-/// A moment in the life of a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct State {
-    /// How many requests are being answered.
-    pub in_flight: usize,
-    /// Since when there is none.
-    pub quiet_since: Instant,
-    /// When the first byte came that no request has claimed yet.
-    pub unclaimed_since: Option<Instant>,
-    /// Since when it holds memory for its windows, if it does.
-    pub busy_since: Option<Instant>,
-}
-
-impl Activity {
-    /// A new connection, whose first bytes came already.
-    pub fn new(now: Instant) -> Self {
-        let state = State { in_flight: 0, quiet_since: now, unclaimed_since: Some(now), busy_since: None };
-        Activity(Mutex::new(Inner { state, admitted: 0, reader: None, needs_room: false }))
-    }
-
-    /// The state now.
-    pub fn now(&self) -> State {
-        self.0.lock().state
-    }
-
-    /// A request's head has come; it is being answered until the guard is dropped.
-    pub fn request(self: &Arc<Self>) -> Answering {
-        let state = &mut self.0.lock().state;
-        state.in_flight = state.in_flight.saturating_add(1);
-        state.unclaimed_since = None;
-        Answering(self.clone())
-    }
-
-    /// More is being read than a quiet connection may hold.
-    pub fn busy(&self) {
-        self.0.lock().state.busy_since = Some(Instant::now());
-    }
-
-    /// Whether no request is being answered: then the connection is not busy any more.
-    pub fn rest(&self) -> bool {
-        let mut inner = self.0.lock();
-        let is_quiet = inner.state.in_flight == 0;
-        if is_quiet {
-            inner.state.busy_since = None;
-            inner.admitted = 0;
-        }
-        is_quiet
-    }
-
-    /// The bytes that have been admitted since this was asked.
-    fn take_admitted(&self) -> usize {
-        std::mem::take(&mut self.0.lock().admitted)
-    }
-
-    /// Wakes the reader as soon as no request is being answered, and if it needs room, when something is admitted.
-    fn wake_later(&self, reader: &Waker, needs_room: bool) {
-        let mut inner = self.0.lock();
-        inner.needs_room = needs_room;
-        if inner.state.in_flight == 0 || needs_room && inner.admitted > 0 {
-            drop(inner);
-            return reader.wake_by_ref();
-        }
-        match &mut inner.reader {
-            Some(waker) => waker.clone_from(reader),
-            none => *none = Some(reader.clone()),
-        }
-    }
-
-    fn bytes_came(&self) {
-        let state = &mut self.0.lock().state;
-        if state.in_flight == 0 && state.unclaimed_since.is_none() {
-            state.unclaimed_since = Some(Instant::now());
-        }
-    }
-}
-
-/// A request that is being answered.
-#[derive(Debug)]
-pub struct Answering(Arc<Activity>);
-
-impl Answering {
-    /// So many bytes of the request have room in the memory budget: they may be read even where there is no memory for
-    /// windows. Who has the one must not wait for the other.
-    pub fn admitted(&self, bytes: usize) {
-        let mut inner = self.0.0.lock();
-        inner.admitted = inner.admitted.saturating_add(bytes);
-        let reader = if inner.needs_room { inner.reader.take() } else { None };
-        drop(inner);
-        reader.into_iter().for_each(Waker::wake);
-    }
-}
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        let mut inner = self.0.0.lock();
-        inner.state.in_flight = inner.state.in_flight.saturating_sub(1);
-        inner.state.quiet_since = Instant::now();
-        let reader = if inner.state.in_flight == 0 { inner.reader.take() } else { None };
-        drop(inner);
-        reader.into_iter().for_each(Waker::wake);
-    }
-}
 
 /// A socket whose first bytes have been read already.
 #[derive(Debug)]
@@ -256,7 +137,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Socket<IO> {
             socket.allowance = socket.allowance.saturating_sub(filled);
         }
         socket.has_paused = read.is_pending();
-        if socket.has_paused && socket.is_active() && !socket.lease.is_kept() {
+        if socket.has_paused && socket.lease.is_taken_for_now() {
             socket.activity.wake_later(cx.waker(), socket.needs_room());
         }
         read
@@ -296,8 +177,9 @@ mod tests {
     use futures_util::FutureExt;
     use std::future::poll_fn;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-    use std::task::Wake;
+    use std::task::{Wake, Waker};
     use tokio::io::{AsyncWriteExt, DuplexStream};
+    use tokio::time::Instant;
 
     #[tokio::test]
     async fn protocols_are_told_apart_in_pieces_too_and_no_byte_is_lost() {

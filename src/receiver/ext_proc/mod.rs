@@ -14,11 +14,11 @@ mod session;
 
 use crate::config::model::ExtProcReceiver;
 use crate::payload::{Budget, GRPC_PREFIX, Permit};
+use crate::receiver::activity::Answering;
 use crate::receiver::auth::Authenticator;
 use crate::receiver::connection::{Ending, Handle};
 use crate::receiver::grpc;
 use crate::receiver::respond::{self, Body, Error};
-use crate::receiver::socket::Answering;
 use crate::refusal::vocabulary::Vocabulary;
 use crate::tap::Exchange;
 use crate::telemetry::own::{StreamEnd, TapMetrics};
