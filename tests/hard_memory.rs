@@ -62,7 +62,7 @@ async fn withstands(what: &str, extension: &str, queue: &str) {
     );
     let service = match &cage {
         Some(_) => "admission: {wait: 100ms}",
-        None => "admission: {wait: 100ms, budget_mib: 24}",
+        None => "admission: {wait: 100ms, budget_mib: 18}",
     };
     let prelude = cage.as_ref().map(Cage::prelude).unwrap_or_default();
     let mut collector = Collector::launch(Setup {
@@ -75,7 +75,7 @@ async fn withstands(what: &str, extension: &str, queue: &str) {
     });
     if cage.is_some() {
         let capacity = collector.sum("refusal_collector_memory_budget_capacity_bytes", &[]);
-        assert_eq!(capacity as usize, LIMIT / 8 * 3, "the limit of the cgroup is not seen");
+        assert_eq!(capacity as usize, (LIMIT - 16 * MIB) / 8 * 3, "the limit of the cgroup is not seen");
     }
 
     let load = Arc::new(Load::default());

@@ -1,21 +1,26 @@
-//! How many bytes of requests may be in memory: what the configuration says, else three eighths of what the process may
-//! use. What connections and those who wait hold beside that is a third as much: together it is half, and the other half is for the program
-//! itself, and for what work in progress takes for a moment.
+//! How many bytes of requests may be in memory: what the configuration says, else three eighths of what the program itself
+//! leaves of the memory that the process may use. What connections and those who wait hold beside that is a third as much:
+//! together it is half. The other half is for what work in progress takes for a moment, and for memory that is free
+//! again and has not gone back to the operating system yet, which takes the allocator up to a second: under overload that is nearly as
+//! much as is in use.
 
 use crate::config::Config;
 use crate::config::model::Processor;
 use std::path::Path;
 
-/// The budget in bytes: `service.admission.budget_mib`, else `memory_limiter`, else three eighths of the
-/// cgroup's memory limit, else [`DEFAULT`].
+/// The budget in bytes: `service.admission.budget_mib`, else by the limit of `memory_limiter` or of the cgroup, else
+/// [`DEFAULT`].
 pub(super) fn of(config: &Config) -> usize {
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let cgroup = memory_limit(Path::new("/sys/fs/cgroup"), &own);
     choose(config, cgroup)
 }
 
-/// Without a limit of the cgroup and without a word in the configuration: as with a limit of 1 GiB.
+/// Without a limit of the cgroup and without a word in the configuration: about as with a limit of 1 GiB.
 pub(super) const DEFAULT: usize = 384 << 20;
+
+/// What the program takes before there are requests.
+const PROGRAM: usize = 16 << 20;
 
 fn choose(config: &Config, cgroup: Option<usize>) -> usize {
     if let Some(budget) = config.service.admission.budget {
@@ -33,7 +38,12 @@ fn choose(config: &Config, cgroup: Option<usize>) -> usize {
         limiter.limit.or(share)
     });
     // A limiter counts the whole process too.
-    limits.min().or(cgroup).map_or(DEFAULT, |limit| limit / 8 * 3)
+    limits.min().or(cgroup).map_or(DEFAULT, within)
+}
+
+/// The budget of a process that may use so many bytes.
+fn within(limit: usize) -> usize {
+    limit.saturating_sub(PROGRAM).max(limit / 4) / 8 * 3
 }
 
 /// The memory limit of the process: the smallest of its cgroup, which `/proc/self/cgroup` names, and of those around it.
@@ -69,15 +79,17 @@ mod tests {
     fn the_configuration_wins_then_the_limiter_then_the_container() {
         let mut config = Config::default();
         assert_eq!(choose(&config, None), DEFAULT);
-        assert_eq!(choose(&config, Some(64 << 20)), 24 << 20);
+        assert_eq!(choose(&config, Some(64 << 20)), 18 << 20);
+        assert_eq!(choose(&config, Some(1 << 30)), 378 << 20);
+        assert_eq!(choose(&config, Some(16 << 20)), 3 << 19, "too little, and not nothing");
 
         let percent = MemoryLimiter { limit_percentage: Some(80), ..MemoryLimiter::default() };
         config.processors.insert(ComponentId::new("memory_limiter"), Processor::MemoryLimiter(percent));
-        assert_eq!(choose(&config, Some(100 << 20)), (100 << 20) / 100 * 80 / 8 * 3);
+        assert_eq!(choose(&config, Some(100 << 20)), 24 << 20);
 
         let fixed = MemoryLimiter { limit: Some(40 << 20), ..MemoryLimiter::default() };
         config.processors.insert(ComponentId::new("memory_limiter"), Processor::MemoryLimiter(fixed));
-        assert_eq!(choose(&config, Some(100 << 20)), 15 << 20);
+        assert_eq!(choose(&config, Some(100 << 20)), 9 << 20);
 
         config.service.admission.budget = Some(7 << 20);
         assert_eq!(choose(&config, Some(100 << 20)), 7 << 20);
