@@ -7,7 +7,7 @@
 //! Protobuf's rules for odd messages hold: fields in any order, unknown fields skipped, the last of repeated scalars
 //! wins, the last member of a oneof wins, and repeated submessages are merged.
 
-use crate::otlp::wire::{Field, Fields, Malformed, Value};
+use crate::otlp::wire::{Field, Fields, Malformed, Value, short_length};
 use std::iter::FusedIterator;
 use std::ops::Range;
 
@@ -97,17 +97,28 @@ impl<'a> KeyValue<'a> {
         self.value.read()
     }
 
-    /// The attribute's value if it is an integer in the usual form and below 2¹⁴: at a glance, and `None` for most.
+    /// The attribute's value if it is an integer in the usual form and below 2²¹: at a glance, and `None` for most.
     #[inline(always)]
     pub fn small_int(&self) -> Option<u64> {
         if self.value.field != 0 {
             return None;
         }
-        match self.value.message.get(self.value.from..)? {
-            [0x18, a @ 0..0x80] => Some(u64::from(*a)),
-            [0x18, a, b @ 0..0x80] => Some(two_byte_varint(*a, *b) as u64),
-            _ => None,
-        }
+        small_int(self.value.message.get(self.value.from..)?)
+    }
+
+    /// The beginning of an attribute in its usual form, nothing but a key and then a value: all that comes before the
+    /// length of the value. `None` for every other form.
+    pub fn head(content: &'a [u8]) -> Option<&'a [u8]> {
+        let (key, _) = key_then_value(content)?;
+        content.get(..key.len().checked_add(3)?)
+    }
+
+    /// The value of an attribute that begins with `head`, as [`Self::head`] gave it for another one; `None` if this one
+    /// has another key or another form.
+    #[inline(always)]
+    pub fn value_behind(head: &[u8], content: &'a [u8]) -> Option<&'a [u8]> {
+        let (said, value) = short_length(content.strip_prefix(head)?)?;
+        (said == value.len()).then_some(value)
     }
 
     #[inline(always)]
@@ -126,17 +137,30 @@ impl<'a> KeyValue<'a> {
 fn key_then_value(content: &[u8]) -> Option<(&[u8], usize)> {
     let [0x0a, key_len @ 0..0x80, rest @ ..] = content else { return None };
     let (key, rest) = rest.split_at_checked(usize::from(*key_len))?;
-    let (said, is) = match rest {
-        [0x12, a @ 0..0x80, value @ ..] => (usize::from(*a), value.len()),
-        [0x12, a, b @ 0..0x80, value @ ..] => (two_byte_varint(*a, *b), value.len()),
-        _ => return None,
-    };
-    (said == is).then_some((key, is))
+    let [0x12, rest @ ..] = rest else { return None };
+    let (said, value) = short_length(rest)?;
+    (said == value.len()).then_some((key, said))
 }
 
+/// The number that the bytes of a value hold, if it is an integer in the usual form and below 2²¹.
 #[inline(always)]
-fn two_byte_varint(a: u8, b: u8) -> usize {
-    usize::from(a & 0x7f) | usize::from(b) << 7
+pub fn small_int(value: &[u8]) -> Option<u64> {
+    match value {
+        [0x18, a @ 0..0x80] => Some(u64::from(*a)),
+        [0x18, a @ 0x80..=0xff, b @ 0..0x80] => Some(u64::from(a & 0x7f) | u64::from(*b) << 7),
+        [0x18, a @ 0x80..=0xff, b @ 0x80..=0xff, c @ 0..0x80] => {
+            Some(u64::from(a & 0x7f) | u64::from(b & 0x7f) << 7 | u64::from(*c) << 14)
+        }
+        _ => None,
+    }
+}
+
+/// The string that the bytes of a value hold, if it is one in the usual form.
+#[inline(always)]
+pub fn short_text(value: &[u8]) -> Option<&[u8]> {
+    let [0x0a, text @ ..] = value else { return None };
+    let (said, text) = short_length(text)?;
+    (said == text.len()).then_some(text)
 }
 
 /// Any form of a `KeyValue`: the key, and the place of the value as [`Place`] has it, range and field.
@@ -278,12 +302,11 @@ impl<'a> Place<'a> {
         if self.field != 0 {
             return None;
         }
-        Some(match self.message.get(self.from..)? {
-            [0x0a, len @ 0..0x80, text @ ..] if text.len() == usize::from(*len) => AnyValue::Str(text),
-            [0x0a, a, b @ 0..0x80, text @ ..] if text.len() == two_byte_varint(*a, *b) => AnyValue::Str(text),
+        let value = self.message.get(self.from..)?;
+        Some(match value {
+            [0x0a, ..] => AnyValue::Str(short_text(value)?),
             [0x10, value @ 0..0x80] => AnyValue::Bool(*value != 0),
-            [0x18, value @ 0..0x80] => AnyValue::Int(i64::from(*value)),
-            [0x18, a, b @ 0..0x80] => AnyValue::Int(two_byte_varint(*a, *b) as i64),
+            [0x18, ..] => AnyValue::Int(small_int(value)? as i64),
             [0x2a, len @ 0..0x80, list @ ..] if list.len() == usize::from(*len) => {
                 let end = self.message.len();
                 AnyValue::Array(Array(List::whole(*self, end.wrapping_sub(list.len())..end)))

@@ -242,9 +242,8 @@ impl<'m> Rewrite<'m> {
         let Some(frame) = &mut self.frame else { return };
         if self.groups.iter().all(|group| group.starts_at.is_some()) {
             let out = frame.message();
-            copy(self.message, &mut self.done, item.length_at, out);
-            self.ahead = Some(out.len());
             copy(self.message, &mut self.done, item.to, out);
+            self.ahead = Some(out.len().saturating_sub(item.to.wrapping_sub(item.length_at)));
         }
     }
 

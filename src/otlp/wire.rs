@@ -119,6 +119,17 @@ impl<'a> Fields<'a> {
         self.rest.first().copied()
     }
 
+    /// The content of the next field, if that is a string, bytes or a message whose tag is the one byte `tag` and whose
+    /// length is [short](short_length); goes past it then.
+    #[inline(always)]
+    pub fn next_content(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let (first, rest) = self.rest.split_first()?;
+        let (length, rest) = short_length(rest).filter(|_| *first == tag)?;
+        let (content, rest) = rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(content)
+    }
+
     /// Goes past `bytes`, which must be whole fields, if they stand next; whether they do.
     #[inline(always)]
     pub fn pass(&mut self, bytes: &[u8]) -> bool {
@@ -167,6 +178,16 @@ impl<'a> Fields<'a> {
         };
         self.rest = rest;
         Ok(*array)
+    }
+}
+
+/// A length of one or two bytes at the start of `bytes`, as nearly all are, and what stands behind it.
+#[inline(always)]
+pub fn short_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    match bytes {
+        [a @ 0..0x80, rest @ ..] => Some((usize::from(*a), rest)),
+        [a, b @ 0..0x80, rest @ ..] => Some((usize::from(a & 0x7f) | usize::from(*b) << 7, rest)),
+        _ => None,
     }
 }
 

@@ -12,6 +12,7 @@ use std::ops::{ControlFlow, Range};
 mod facts;
 mod found;
 mod head;
+mod look;
 mod origin;
 mod places;
 mod read;
@@ -23,9 +24,10 @@ pub use origin::Origin;
 pub use read::{read_log_record, read_span};
 
 pub(crate) use head::SpanHead;
+pub(crate) use look::{Ending, Likeness};
 pub(crate) use places::{PLACES, Place, PlaceKind};
 pub(crate) use read::read_call;
-pub(crate) use template::{Ending, Likeness, Template};
+pub(crate) use template::Template;
 pub(crate) use text::{Words, start, unquoted};
 
 /// What one item tells.

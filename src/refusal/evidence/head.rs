@@ -129,7 +129,7 @@ impl<'m> SpanHead<'m> {
 }
 
 /// The tag of an attribute in its usual form.
-const ATTRIBUTE_TAG: u8 = (SPAN_ATTRIBUTES << 3 | 2) as u8;
+pub(super) const ATTRIBUTE_TAG: u8 = (SPAN_ATTRIBUTES << 3 | 2) as u8;
 
 const SPAN_TRACE_STATE: u32 = 3;
 const SPAN_KIND: u32 = 6;

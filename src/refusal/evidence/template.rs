@@ -4,17 +4,16 @@
 //! decided of one of them holds for the others, which takes a comparison of bytes instead of reading, looking up and
 //! judging. A [`Template`] says for which spans that is so; it never says so of a span that might be judged otherwise.
 
-use super::found::{number_of, text_of};
-use super::head::SpanHead;
+use super::head::{ATTRIBUTE_TAG, SpanHead};
+use super::look::{Fit, Likeness, Look, MOST_WORDS, Told};
 use super::read::{
     SPAN_ATTRIBUTES, SPAN_END, SPAN_EVENTS, SPAN_ID, SPAN_PARENT_ID, SPAN_STATUS, SPAN_TRACE_ID, content,
     read_status,
 };
-use super::{Evidence, Identity, Ids, PLACES, STOPS, id_of};
-use crate::otlp::any_value::{AnyValue, KeyValue};
+use super::{Evidence, PLACES, STOPS};
+use crate::otlp::any_value::KeyValue;
 use crate::otlp::wire::{Fields, Malformed, Value};
-use crate::refusal::answer::Content;
-use crate::refusal::dialects::{self, Keys, MARKS, Meaning, Meanings, Role, ScopeKind};
+use crate::refusal::dialects::{MARKS, Meaning, Meanings, Role, ScopeKind};
 use smallvec::SmallVec;
 use std::ops::Range;
 
@@ -25,44 +24,14 @@ pub(crate) struct Template<'m> {
     attributes: Vec<Attribute<'m>>,
 }
 
-/// What a span that fits a template tells beyond it.
-#[derive(Clone, Debug)]
-pub(crate) struct Likeness<'m> {
-    /// By what the response is known again.
-    pub(crate) identity: Identity<'m>,
-    /// Input and output tokens.
-    pub(crate) tokens: (Option<u64>, Option<u64>),
-    /// How it ended.
-    pub(crate) ending: Ending<'m>,
-}
-
-/// All that still decides between spans of one template: what is decided of one with the same ending holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ending<'m> {
-    /// The attributes that tell stop words, as they stand on the span.
-    words: [&'m [u8]; MOST_WORDS],
-    output: Output,
-    /// Whether the answer's text is told, and is empty.
-    text: Content,
-    has_input_tokens: bool,
-}
-
-/// As much of the number of output tokens as a verdict can depend on: whether there was output at all, and whether it
-/// was more than a vendor bills for a refusal that said nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Output {
-    NotTold,
-    Nothing,
-    One,
-    More,
-}
-
 /// An attribute of a template.
 #[derive(Clone, Debug)]
-struct Attribute<'m> {
-    part: Part,
-    key: &'m [u8],
-    content: &'m [u8],
+pub(super) struct Attribute<'m> {
+    pub(super) part: Part,
+    pub(super) key: &'m [u8],
+    /// What stands before the length of the value, where the attribute has the usual form.
+    pub(super) head: Option<&'m [u8]>,
+    pub(super) content: &'m [u8],
     /// Where its field stands.
     field: Range<usize>,
     /// The fields that stand side by side from here on and are equal on all spans.
@@ -73,7 +42,7 @@ struct Attribute<'m> {
 
 /// What an attribute is to the spans of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     /// Equal on all of them.
     Shared,
     /// A stop word.
@@ -93,9 +62,6 @@ enum Part {
     /// It says nothing of how the response ended.
     Silent,
 }
-
-/// More stop words of one span are not compared.
-const MOST_WORDS: usize = 2;
 
 /// Longer values that say nothing are hardly ever equal.
 const LONGEST_CONSTANT: usize = 128;
@@ -161,11 +127,50 @@ impl<'m> Template<'m> {
         if !span.is_usual {
             return Ok(None);
         }
-        let message = span.message;
-        let (mut ids, mut has_ended) = (span.ids, span.has_ended);
-        let mut told = Told::default();
-        let mut next = 0;
-        let mut fields = span.rest.clone();
+        let mut look = Look {
+            fields: span.rest.clone(),
+            next: 0,
+            told: Told::default(),
+            ids: span.ids,
+            has_ended: span.has_ended,
+        };
+        self.compare_usual(&mut look);
+        match look.fields.next_byte() {
+            None => Ok(self.likeness_by(look)),
+            Some(_) => self.compare_any(look, span.message, varying),
+        }
+    }
+
+    /// Goes on as long as all is as it usually is.
+    #[inline(always)]
+    fn compare_usual(&self, look: &mut Look<'m>) {
+        while let Some(expected) = self.attributes.get(look.next) {
+            if expected.run_len > 0 {
+                if !look.fields.pass(expected.run) {
+                    return;
+                }
+                look.next += expected.run_len;
+                continue;
+            }
+            let mut fields = look.fields.clone();
+            let content = fields.next_content(ATTRIBUTE_TAG);
+            if content.and_then(|content| look.told.take_usual(expected, content)).is_none() {
+                return;
+            }
+            look.fields = fields;
+            look.next += 1;
+        }
+    }
+
+    /// Goes on to the end. The look comes by value: a reference to it would keep it in memory on the usual way too.
+    #[inline(never)]
+    fn compare_any(
+        &self,
+        look: Look<'m>,
+        message: &'m [u8],
+        varying: &mut SmallVec<[usize; 4]>,
+    ) -> Result<Option<Likeness<'m>>, Malformed> {
+        let Look { mut fields, mut next, mut told, mut ids, mut has_ended } = look;
         loop {
             if let Some(Attribute { run, run_len, .. }) = self.attributes.get(next)
                 && *run_len > 0
@@ -195,8 +200,14 @@ impl<'m> Template<'m> {
                 _ => {}
             }
         }
-        let fits = has_ended && next == self.attributes.len();
-        Ok(fits.then(|| told.beside(ids)))
+        Ok(self.likeness_by(Look { fields, next, told, ids, has_ended }))
+    }
+
+    /// What a look at a whole span tells.
+    #[inline(always)]
+    fn likeness_by(&self, look: Look<'m>) -> Option<Likeness<'m>> {
+        let fits = look.has_ended && look.next == self.attributes.len();
+        fits.then(|| look.told.beside(look.ids))
     }
 
     fn note_varying(&mut self, varying: &[usize]) {
@@ -226,105 +237,6 @@ impl<'m> Template<'m> {
     }
 }
 
-/// Whether an attribute is what is expected in its place.
-enum Fit {
-    None,
-    /// It is, but for a value that says nothing and was thought to be the same on all spans.
-    Varies,
-    Same,
-}
-
-/// What has been met on a span so far.
-#[derive(Default)]
-struct Told<'m> {
-    words: [&'m [u8]; MOST_WORDS],
-    word_count: usize,
-    response_id: &'m str,
-    request_id: &'m str,
-    input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    text: Content,
-}
-
-impl<'m> Told<'m> {
-    /// Takes the attribute that stands at `range` of `message`.
-    #[inline(always)]
-    fn take(
-        &mut self,
-        expected: &Attribute<'m>,
-        message: &'m [u8],
-        range: Range<usize>,
-    ) -> Result<Fit, Malformed> {
-        let content = || message.get(range.clone()).unwrap_or_default();
-        match expected.part {
-            Part::Shared | Part::Constant if content() == expected.content => return Ok(Fit::Same),
-            Part::Shared => return Ok(Fit::None),
-            _ => {}
-        }
-        let attribute = KeyValue::read(message, range.clone())?;
-        if attribute.key != expected.key {
-            // Other attributes that say nothing may stand there.
-            return Ok(match expected.part {
-                Part::Constant if is_silent(attribute.key) => Fit::Varies,
-                Part::Silent if is_silent(attribute.key) => Fit::Same,
-                _ => Fit::None,
-            });
-        }
-        match expected.part {
-            Part::Constant => return Ok(Fit::Varies),
-            Part::Shared | Part::Key | Part::Silent => {}
-            Part::Text => {
-                if let Ok(AnyValue::Str(text)) = attribute.value() {
-                    self.text = self.text.or_more(Content::of_text(text));
-                }
-            }
-            Part::Word => {
-                if let Some(word) = self.words.get_mut(self.word_count) {
-                    *word = content();
-                }
-                self.word_count += 1;
-            }
-            Part::ResponseId if self.response_id.is_empty() => {
-                self.response_id = attribute.value().ok().and_then(text_of).unwrap_or_default();
-            }
-            Part::RequestId if self.request_id.is_empty() => {
-                self.request_id = attribute.value().ok().and_then(text_of).unwrap_or_default();
-            }
-            Part::ResponseId | Part::RequestId => {}
-            Part::InputTokens => self.input_tokens = self.input_tokens.or_else(|| number_in(&attribute)),
-            Part::OutputTokens => self.output_tokens = self.output_tokens.or_else(|| number_in(&attribute)),
-        }
-        Ok(Fit::Same)
-    }
-
-    fn beside(self, ids: Ids<'m>) -> Likeness<'m> {
-        let output = match self.output_tokens {
-            None => Output::NotTold,
-            Some(0) => Output::Nothing,
-            Some(1) => Output::One,
-            Some(_) => Output::More,
-        };
-        Likeness {
-            identity: Identity {
-                response_id: id_of(self.response_id),
-                request_id: id_of(self.request_id),
-                trace_id: ids.trace,
-                span_id: ids.span,
-                parent_span_id: ids.parent,
-                is_span: true,
-                leaf: true,
-            },
-            tokens: (self.input_tokens, self.output_tokens),
-            ending: Ending {
-                words: self.words,
-                output,
-                text: self.text,
-                has_input_tokens: self.input_tokens.is_some(),
-            },
-        }
-    }
-}
-
 /// All attributes of the span, each with what it tells.
 fn attributes<'m>(evidence: &Evidence<'m>) -> Result<Vec<Attribute<'m>>, Malformed> {
     let message = evidence.found.message;
@@ -341,6 +253,7 @@ fn attributes<'m>(evidence: &Evidence<'m>) -> Result<Vec<Attribute<'m>>, Malform
         attributes.push(Attribute {
             part: Part::of(meaning, range.len()),
             key,
+            head: message.get(range.clone()).and_then(KeyValue::head),
             content: message.get(range).unwrap_or_default(),
             field: field.at..fields.position(),
             run: &[],
@@ -348,15 +261,6 @@ fn attributes<'m>(evidence: &Evidence<'m>) -> Result<Vec<Attribute<'m>>, Malform
         });
     }
     Ok(attributes)
-}
-
-#[inline(always)]
-fn number_in(attribute: &KeyValue<'_>) -> Option<u64> {
-    attribute.small_int().or_else(|| number_of(attribute.value().ok()?))
-}
-
-fn is_silent(key: &[u8]) -> bool {
-    matches!(dialects::meaning(Keys::get(), key), None | Some(Meaning::Nothing))
 }
 
 /// What has to be read, or looked at, on each span that has it.
