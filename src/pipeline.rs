@@ -6,6 +6,7 @@ mod intake;
 mod own_logs;
 mod signals;
 mod tap;
+mod workers;
 
 pub use collector::{Collector, Ended, StartError};
 
@@ -13,10 +14,11 @@ use crate::config::{Config, Errors};
 use signals::{Signal, Signals};
 use tokio::runtime::Runtime;
 
-/// The threads on which a collector runs.
-pub fn runtime() -> Result<Runtime, StartError> {
+/// The threads on which the collector of `config` runs.
+pub fn runtime(config: &Config) -> Result<Runtime, StartError> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.enable_all().thread_name("collector").build().map_err(StartError::Runtime)
+    builder.worker_threads(workers::of(config)).enable_all().thread_name("collector");
+    builder.build().map_err(StartError::Runtime)
 }
 
 /// Runs `config` until the process is told to stop, then delivers what has been accepted.

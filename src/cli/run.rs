@@ -22,7 +22,7 @@ pub fn execute(run: &Run) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    let runtime = match pipeline::runtime() {
+    let runtime = match pipeline::runtime(&loaded.config) {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: {error}");

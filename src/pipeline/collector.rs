@@ -188,7 +188,12 @@ impl Collector {
         let exporters: Vec<_> = exporters.into_values().collect();
         let carriers = Carriers::start(own_outlets, &exporters, &budget);
         health.enter(Stage::Accepting);
-        tracing::info!(budget_mib = budget.capacity() >> 20, "everything is ready: requests are taken");
+        let workers = tokio::runtime::Handle::current().metrics().num_workers();
+        tracing::info!(
+            budget_mib = budget.capacity() >> 20,
+            workers,
+            "everything is ready: requests are taken"
+        );
         Ok(Collector {
             receivers,
             outlets,

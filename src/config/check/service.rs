@@ -9,6 +9,9 @@ use crate::net::Endpoint;
 use crate::otlp::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// More threads than any machine has CPUs for.
+const MOST_WORKERS: usize = 1024;
+
 impl Checker<'_> {
     pub(super) fn service(&mut self, config: &Config) {
         let service = Path::of(["service"]);
@@ -16,6 +19,9 @@ impl Checker<'_> {
         self.telemetry(&config.service.telemetry, &service.key("telemetry"));
         if config.service.admission.budget.is_some_and(|budget| budget == 0) {
             self.invalid(&service.keys(["admission", "budget_mib"]), "must be at least 1");
+        }
+        if config.service.workers.is_some_and(|workers| !(1..=MOST_WORKERS).contains(&workers)) {
+            self.invalid(&service.key("workers"), &format!("must be between 1 and {MOST_WORKERS}"));
         }
         let pipelines = service.key("pipelines");
         if config.service.pipelines.is_empty() {

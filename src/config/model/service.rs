@@ -28,6 +28,10 @@ pub struct Service {
     pub shutdown_timeout: Duration,
     /// How requests are admitted (ours).
     pub admission: Admission,
+    /// The threads that do the work (ours); none means one for each CPU, but at most one for each 8 MiB of the memory
+    /// budget.
+    #[schemars(with = "usize")]
+    pub workers: Option<usize>,
 }
 
 impl Default for Service {
@@ -38,6 +42,7 @@ impl Default for Service {
             telemetry: Telemetry::default(),
             shutdown_timeout: Duration::from_secs(25),
             admission: Admission::default(),
+            workers: None,
         }
     }
 }
