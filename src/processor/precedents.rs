@@ -9,6 +9,8 @@ pub(super) struct Precedents<'m> {
     known: Vec<Known<'m>>,
     /// The one that was met last.
     last: usize,
+    /// What the span that was like one of them last tells beyond it.
+    likeness: Likeness<'m>,
     /// How many spans have been judged that nothing was noted of, because others may not follow.
     few: usize,
     /// How many decisions were noted since one was of use.
@@ -61,20 +63,20 @@ impl<'m> Precedents<'m> {
     }
 
     /// What holds for a span.
-    pub(super) fn find(&mut self, span: &SpanHead<'m>) -> Option<(&Decision, Likeness<'m>)> {
+    pub(super) fn find(&mut self, span: &SpanHead<'m>) -> Option<(&Decision, &Likeness<'m>)> {
         self.open = None;
         if self.in_vain > MOST_IN_VAIN {
             return None;
         }
-        let (at, likeness) = self.like(span)?;
+        let at = self.like(span)?;
         self.last = at;
-        let decisions = &self.known.get(at)?.decisions;
-        let Some((_, decision)) = decisions.iter().find(|(ending, _)| *ending == likeness.ending) else {
-            self.open = Some(Open { span: span.start(), known: at, ending: likeness.ending });
+        let (decisions, ending) = (&self.known.get(at)?.decisions, &self.likeness.ending);
+        let Some((_, decision)) = decisions.iter().find(|(known, _)| known == ending) else {
+            self.open = Some(Open { span: span.start(), known: at, ending: ending.clone() });
             return None;
         };
         self.in_vain = 0;
-        Some((decision, likeness))
+        Some((decision, &self.likeness))
     }
 
     /// Notes what was decided of a span that was looked for, so far as there is room, and others can be known by it at all.
@@ -101,10 +103,14 @@ impl<'m> Precedents<'m> {
     }
 
     /// Which of them a span is like, the one first that the last one was like.
-    fn like(&mut self, span: &SpanHead<'m>) -> Option<(usize, Likeness<'m>)> {
-        let Precedents { known, last, .. } = self;
-        let mut likeness = |at: usize| Some((at, known.get_mut(at)?.template.likeness(span)?));
-        likeness(*last).or_else(|| (0..MOST_TEMPLATES).filter(|at| at != last).find_map(likeness))
+    fn like(&mut self, span: &SpanHead<'m>) -> Option<usize> {
+        let Precedents { known, last, likeness, .. } = self;
+        let mut is_like =
+            |at: &usize| known.get_mut(*at).is_some_and(|known| known.template.fits(span, likeness));
+        if is_like(last) {
+            return Some(*last);
+        }
+        (0..MOST_TEMPLATES).filter(|at| at != last).find(is_like)
     }
 }
 

@@ -265,11 +265,19 @@ impl<'m> Judging<'m, '_> {
             Signal::Metrics => Ok(None),
             Signal::Logs => read_log_record(message, item.clone(), &self.origin),
             Signal::Traces => {
-                let head = SpanHead::read(message, item.clone())?;
-                let is_done = !head.may_be_a_call(&self.origin)? || self.decides_again(&head, appended);
+                // Each where it is read: to hand it on costs as much as to read it.
+                let is_done = match SpanHead::read_usual(message, item) {
+                    Some(head) => self.is_done(&head, appended)?,
+                    None => self.is_done(&SpanHead::read_any(message, item.clone())?, appended)?,
+                };
                 if is_done { Ok(None) } else { read_call(message, item.clone(), &self.origin) }
             }
         }
+    }
+
+    /// Whether a span is no call, or tells the same as one that was judged.
+    fn is_done(&mut self, span: &SpanHead<'m>, appended: &mut Vec<u8>) -> Result<bool, Malformed> {
+        Ok(!span.may_be_a_call(&self.origin)? || self.decides_again(span, appended))
     }
 
     /// Whether a span tells the same as one that was judged, and so is done with. What taps have seen is another matter.

@@ -25,7 +25,6 @@ pub(crate) struct SpanHead<'m> {
 
 impl<'m> SpanHead<'m> {
     /// Reads the span that stands at `span` of `message` up to its first attribute.
-    #[inline]
     pub(crate) fn read(message: &'m [u8], span: Range<usize>) -> Result<Self, Malformed> {
         match SpanHead::read_usual(message, &span) {
             Some(head) => Ok(head),
@@ -35,7 +34,7 @@ impl<'m> SpanHead<'m> {
 
     /// Reads the fields in the order in which all SDKs write them; `None` where they stand otherwise.
     #[inline(always)]
-    fn read_usual(message: &'m [u8], span: &Range<usize>) -> Option<Self> {
+    pub(crate) fn read_usual(message: &'m [u8], span: &Range<usize>) -> Option<Self> {
         let [0x0a, 16, rest @ ..] = message.get(span.clone())? else { return None };
         let (trace, rest) = rest.split_at_checked(16)?;
         let [0x12, 8, rest @ ..] = rest else { return None };
@@ -62,7 +61,8 @@ impl<'m> SpanHead<'m> {
         })
     }
 
-    fn read_any(message: &'m [u8], span: Range<usize>) -> Result<Self, Malformed> {
+    /// Reads the fields in any order.
+    pub(crate) fn read_any(message: &'m [u8], span: Range<usize>) -> Result<Self, Malformed> {
         let mut head = SpanHead {
             message,
             start: span.start,

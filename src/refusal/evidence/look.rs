@@ -10,7 +10,7 @@ use crate::refusal::dialects::{self, Keys, Meaning};
 use std::ops::Range;
 
 /// What a span that fits a template tells beyond it.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Likeness<'m> {
     /// By what the response is known again.
     pub(crate) identity: Identity<'m>,
@@ -21,11 +21,11 @@ pub(crate) struct Likeness<'m> {
 }
 
 /// All that still decides between spans of one template: what is decided of one with the same ending holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ending<'m> {
     /// The attributes that tell stop words, as they stand on the span. Where there is none, an option costs less than an
-    /// empty slice: a masked load at the
-    /// place that an empty slice has instead of an address takes a processor with AVX-512 sixty nanoseconds.
+    /// empty slice: a masked load at what an empty slice has instead of an address takes a processor with AVX-512 sixty
+    /// nanoseconds.
     words: [Option<&'m [u8]>; MOST_WORDS],
     output: Output,
     /// Whether the answer's text is told, and is empty.
@@ -35,8 +35,9 @@ pub(crate) struct Ending<'m> {
 
 /// As much of the number of output tokens as a verdict can depend on: whether there was output at all, and whether it
 /// was more than a vendor bills for a refusal that said nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Output {
+    #[default]
     NotTold,
     Nothing,
     One,
@@ -150,6 +151,7 @@ impl<'m> Told<'m> {
         Ok(Fit::Same)
     }
 
+    #[inline(always)]
     pub(super) fn beside(self, ids: Ids<'m>) -> Likeness<'m> {
         let output = match self.output_tokens {
             None => Output::NotTold,

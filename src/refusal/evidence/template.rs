@@ -104,28 +104,18 @@ impl<'m> Template<'m> {
             return None;
         }
         template.join_runs();
-        let likeness = template.likeness(&SpanHead::read(evidence.message(), evidence.item()).ok()?)?;
-        Some((template, likeness))
+        let mut likeness = Likeness::default();
+        let span = SpanHead::read(evidence.message(), evidence.item()).ok()?;
+        template.fits(&span, &mut likeness).then_some((template, likeness))
     }
 
-    /// What a span tells beyond the template, if it fits. A span whose form is broken does not.
-    pub(crate) fn likeness(&mut self, span: &SpanHead<'m>) -> Option<Likeness<'m>> {
-        let mut varying = SmallVec::new();
-        let likeness = self.compare(span, &mut varying).ok().flatten()?;
-        if !varying.is_empty() {
-            self.note_varying(&varying);
-        }
-        Some(likeness)
-    }
-
-    /// `varying` are the places of attributes that turned out to be no constants.
-    fn compare(
-        &self,
-        span: &SpanHead<'m>,
-        varying: &mut SmallVec<[usize; 4]>,
-    ) -> Result<Option<Likeness<'m>>, Malformed> {
+    /// Whether a span fits, and if so, in `likeness`, what it tells beyond the template. A span whose form is broken does not
+    /// fit.
+    ///
+    /// That is written where it stays: a structure that is handed on is read before it has reached memory.
+    pub(crate) fn fits(&mut self, span: &SpanHead<'m>, likeness: &mut Likeness<'m>) -> bool {
         if !span.is_usual {
-            return Ok(None);
+            return false;
         }
         let mut look = Look {
             fields: span.rest.clone(),
@@ -135,10 +125,14 @@ impl<'m> Template<'m> {
             has_ended: span.has_ended,
         };
         self.compare_usual(&mut look);
-        match look.fields.next_byte() {
-            None => Ok(self.likeness_by(look)),
-            Some(_) => self.compare_any(look, span.message, varying),
+        if look.fields.next_byte().is_none() {
+            let fits = self.is_whole(&look);
+            if fits {
+                *likeness = look.told.beside(look.ids);
+            }
+            return fits;
         }
+        self.fits_in_any_form(look, span.message, likeness)
     }
 
     /// Goes on as long as all is as it usually is.
@@ -164,6 +158,17 @@ impl<'m> Template<'m> {
 
     /// Goes on to the end. The look comes by value: a reference to it would keep it in memory on the usual way too.
     #[inline(never)]
+    fn fits_in_any_form(&mut self, look: Look<'m>, message: &'m [u8], likeness: &mut Likeness<'m>) -> bool {
+        let mut varying = SmallVec::new();
+        let Ok(Some(like)) = self.compare_any(look, message, &mut varying) else { return false };
+        if !varying.is_empty() {
+            self.note_varying(&varying);
+        }
+        *likeness = like;
+        true
+    }
+
+    /// `varying` are the places of attributes that turned out to be no constants.
     fn compare_any(
         &self,
         look: Look<'m>,
@@ -200,14 +205,14 @@ impl<'m> Template<'m> {
                 _ => {}
             }
         }
-        Ok(self.likeness_by(Look { fields, next, told, ids, has_ended }))
+        let look = Look { fields, next, told, ids, has_ended };
+        Ok(self.is_whole(&look).then(|| look.told.beside(look.ids)))
     }
 
-    /// What a look at a whole span tells.
+    /// Whether a look at all of a span has met all of the template.
     #[inline(always)]
-    fn likeness_by(&self, look: Look<'m>) -> Option<Likeness<'m>> {
-        let fits = look.has_ended && look.next == self.attributes.len();
-        fits.then(|| look.told.beside(look.ids))
+    fn is_whole(&self, look: &Look<'m>) -> bool {
+        look.has_ended && look.next == self.attributes.len()
     }
 
     fn note_varying(&mut self, varying: &[usize]) {
