@@ -17,8 +17,9 @@ pub(crate) struct SpanHead<'m> {
     pub(super) ids: Ids<'m>,
     pub(super) has_ended: bool,
     name: &'m [u8],
-    /// From the first attribute on.
-    pub(super) rest: Fields<'m>,
+    /// Where the first attribute starts.
+    rest_at: usize,
+    end: usize,
     /// Whether nothing stands there but what stands there on all spans.
     pub(super) is_usual: bool,
 }
@@ -56,7 +57,8 @@ impl<'m> SpanHead<'m> {
             ids: Ids { trace, span: own, parent },
             has_ended: end != [0; 8],
             name,
-            rest: Fields::new(message, span.end.wrapping_sub(rest.len())..span.end),
+            rest_at: span.end.wrapping_sub(rest.len()),
+            end: span.end,
             is_usual: true,
         })
     }
@@ -69,12 +71,13 @@ impl<'m> SpanHead<'m> {
             ids: Ids::default(),
             has_ended: false,
             name: b"",
-            rest: Fields::new(message, span),
+            rest_at: span.start,
+            end: span.end,
             is_usual: true,
         };
-        while head.rest.next_byte() != Some(ATTRIBUTE_TAG) {
-            let before = head.rest.clone();
-            let Some(field) = head.rest.next_field()? else { break };
+        let mut fields = Fields::new(message, span);
+        while fields.next_byte() != Some(ATTRIBUTE_TAG) {
+            let Some(field) = fields.next_field()? else { break };
             match field.number {
                 SPAN_TRACE_ID => head.ids.trace = content(message, &field)?,
                 SPAN_ID => head.ids.span = content(message, &field)?,
@@ -82,10 +85,7 @@ impl<'m> SpanHead<'m> {
                 SPAN_NAME => head.name = content(message, &field)?,
                 SPAN_END => head.has_ended |= !matches!(field.value, Value::Fixed64(0)),
                 // In a longer form than it need have.
-                SPAN_ATTRIBUTES => {
-                    head.rest = before;
-                    break;
-                }
+                SPAN_ATTRIBUTES => return Ok(SpanHead { rest_at: field.at, ..head }),
                 SPAN_STATUS => {
                     field.content()?;
                     head.is_usual = false;
@@ -94,7 +94,13 @@ impl<'m> SpanHead<'m> {
                 _ => head.is_usual = false,
             }
         }
-        Ok(head)
+        Ok(SpanHead { rest_at: fields.position(), ..head })
+    }
+
+    /// What stands from the first attribute on.
+    #[inline(always)]
+    pub(super) fn rest(&self) -> Fields<'m> {
+        Fields::new(self.message, self.rest_at..self.end)
     }
 
     /// Where the span starts in its request.
@@ -108,7 +114,7 @@ impl<'m> SpanHead<'m> {
     pub(crate) fn may_be_a_call(&self, origin: &Origin<'_>) -> Result<bool, Malformed> {
         let keys = Keys::get();
         let (message, mut name) = (self.message, self.name);
-        let mut fields = self.rest.clone();
+        let mut fields = self.rest();
         while let Some(field) = fields.next_field()? {
             // Most are attributes: asked for first, they need no jump table.
             if field.number == SPAN_ATTRIBUTES {

@@ -50,8 +50,6 @@ pub(super) struct Look<'m> {
     /// Which attribute of the template is expected.
     pub(super) next: usize,
     pub(super) told: Told<'m>,
-    pub(super) ids: Ids<'m>,
-    pub(super) has_ended: bool,
 }
 
 /// Whether an attribute is what is expected in its place.

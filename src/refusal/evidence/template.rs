@@ -117,22 +117,16 @@ impl<'m> Template<'m> {
         if !span.is_usual {
             return false;
         }
-        let mut look = Look {
-            fields: span.rest.clone(),
-            next: 0,
-            told: Told::default(),
-            ids: span.ids,
-            has_ended: span.has_ended,
-        };
+        let mut look = Look { fields: span.rest(), next: 0, told: Told::default() };
         self.compare_usual(&mut look);
-        if look.fields.next_byte().is_none() {
-            let fits = self.is_whole(&look);
-            if fits {
-                *likeness = look.told.beside(look.ids);
-            }
-            return fits;
+        if look.fields.next_byte().is_some() {
+            return self.fits_in_any_form(look, span, likeness);
         }
-        self.fits_in_any_form(look, span.message, likeness)
+        let fits = span.has_ended && look.next == self.attributes.len();
+        if fits {
+            *likeness = look.told.beside(span.ids);
+        }
+        fits
     }
 
     /// Goes on as long as all is as it usually is.
@@ -158,9 +152,9 @@ impl<'m> Template<'m> {
 
     /// Goes on to the end. The look comes by value: a reference to it would keep it in memory on the usual way too.
     #[inline(never)]
-    fn fits_in_any_form(&mut self, look: Look<'m>, message: &'m [u8], likeness: &mut Likeness<'m>) -> bool {
+    fn fits_in_any_form(&mut self, look: Look<'m>, span: &SpanHead<'m>, likeness: &mut Likeness<'m>) -> bool {
         let mut varying = SmallVec::new();
-        let Ok(Some(like)) = self.compare_any(look, message, &mut varying) else { return false };
+        let Ok(Some(like)) = self.compare_any(look, span, &mut varying) else { return false };
         if !varying.is_empty() {
             self.note_varying(&varying);
         }
@@ -172,10 +166,11 @@ impl<'m> Template<'m> {
     fn compare_any(
         &self,
         look: Look<'m>,
-        message: &'m [u8],
+        span: &SpanHead<'m>,
         varying: &mut SmallVec<[usize; 4]>,
     ) -> Result<Option<Likeness<'m>>, Malformed> {
-        let Look { mut fields, mut next, mut told, mut ids, mut has_ended } = look;
+        let Look { mut fields, mut next, mut told } = look;
+        let SpanHead { message, mut ids, mut has_ended, .. } = *span;
         loop {
             if let Some(Attribute { run, run_len, .. }) = self.attributes.get(next)
                 && *run_len > 0
@@ -205,14 +200,8 @@ impl<'m> Template<'m> {
                 _ => {}
             }
         }
-        let look = Look { fields, next, told, ids, has_ended };
-        Ok(self.is_whole(&look).then(|| look.told.beside(look.ids)))
-    }
-
-    /// Whether a look at all of a span has met all of the template.
-    #[inline(always)]
-    fn is_whole(&self, look: &Look<'m>) -> bool {
-        look.has_ended && look.next == self.attributes.len()
+        let fits = has_ended && next == self.attributes.len();
+        Ok(fits.then(|| told.beside(ids)))
     }
 
     fn note_varying(&mut self, varying: &[usize]) {

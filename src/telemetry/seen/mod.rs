@@ -125,7 +125,8 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Hashes an identity.
+    /// Hashes an identity. Inline, because what is handed back is read before it has reached memory.
+    #[inline(always)]
     pub fn new(identity: &Identity<'_>, hash: &ahash::RandomState) -> Self {
         let trace = match <[u8; 16]>::try_from(identity.trace_id) {
             Ok(id) if id != [0; 16] => hash.hash_one(u128::from_le_bytes(id)).max(1),
