@@ -2,7 +2,8 @@
 //!
 //!     cargo bench --bench processor
 //!
-//! Requests come from memory that is larger than the caches of a core, as they do from the network, and each has new ids.
+//! Requests have new ids each. They come from memory that is larger than the caches of a core, and once more (`cached`) one
+//! by one as they are made, which shows what the instructions cost themselves.
 
 #![allow(
     clippy::expect_used,
@@ -36,32 +37,41 @@ fn main() {
     let options = Options::from_args();
     println!("{:<20} {:>10} {:>10} {:>10} {:>10}", "ns/span", "copy", "count", "process", "+ commit");
     for load in LOADS.iter().filter(|load| options.selects(load.name)) {
-        println!(
-            "{:<20} {:>10.1} {:>10.1} {:>10.1} {:>10.1}",
-            load.name,
-            per_span(load, copy),
-            per_span(load, |message| _ = count(Signal::Traces, &message).expect("it is OTLP")),
-            per_span(load, processed(false)),
-            per_span(load, processed(true)),
-        );
+        let uncached = Rounds { rounds: 7, requests: ROUND_BYTES / (load.spans * (load.content + 600)) + 2 };
+        for (what, rounds) in [("", uncached), ("cached", Rounds { rounds: 300, requests: 1 })] {
+            println!(
+                "{:<20} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {what}",
+                load.name,
+                per_span(load, rounds, copy),
+                per_span(load, rounds, |message| _ = count(Signal::Traces, &message).expect("it is OTLP")),
+                per_span(load, rounds, processed(false)),
+                per_span(load, rounds, processed(true)),
+            );
+        }
     }
 }
 
-/// As much as the requests of one round take.
+/// As much as the requests of one round take, if they are not to come from a cache.
 const ROUND_BYTES: usize = 64 << 20;
 
-/// The quickest of several rounds over new requests, which is the one that was disturbed least.
-fn per_span(load: &Load, mut run: impl FnMut(Bytes)) -> f64 {
+/// How often so many requests are made and then looked at.
+#[derive(Clone, Copy)]
+struct Rounds {
+    rounds: usize,
+    requests: usize,
+}
+
+/// The quickest round over new requests, which is the one that was disturbed least.
+fn per_span(load: &Load, Rounds { rounds, requests }: Rounds, mut run: impl FnMut(Bytes)) -> f64 {
     let mut messages = messages(*load);
-    let in_a_round = ROUND_BYTES / (load.spans * (load.content + 600)) + 2;
     let mut round = || {
-        let round: Vec<Bytes> = messages.by_ref().take(in_a_round).collect();
+        let round: Vec<Bytes> = messages.by_ref().take(requests).collect();
         let started = Instant::now();
         round.into_iter().for_each(&mut run);
         started.elapsed()
     };
-    let quickest = (0..7).map(|_| round()).min().unwrap_or(Duration::ZERO);
-    quickest.as_secs_f64() * 1e9 / (in_a_round * load.spans) as f64
+    let quickest = (0..rounds).map(|_| round()).min().unwrap_or(Duration::ZERO);
+    quickest.as_secs_f64() * 1e9 / (requests * load.spans) as f64
 }
 
 fn copy(message: Bytes) {

@@ -48,6 +48,25 @@ impl<'a> AnyValue<'a> {
         Place::pieces(message, range, number, 0).read()
     }
 
+    /// The value that `content` holds, if that is nothing but a string of less than 2¹⁴ bytes or an integer below 2²¹, as
+    /// nearly all are.
+    #[inline(always)]
+    pub fn at_a_glance(content: &'a [u8]) -> Option<Self> {
+        let number = match content {
+            [0x0a, text @ ..] => {
+                let (said, text) = short_length(text)?;
+                return (said == text.len()).then_some(AnyValue::Str(text));
+            }
+            [0x18, a @ 0..0x80] => i64::from(*a),
+            [0x18, a @ 0x80..=0xff, b @ 0..0x80] => i64::from(a & 0x7f) | i64::from(*b) << 7,
+            [0x18, a @ 0x80..=0xff, b @ 0x80..=0xff, c @ 0..0x80] => {
+                i64::from(a & 0x7f) | i64::from(b & 0x7f) << 7 | i64::from(*c) << 14
+            }
+            _ => return None,
+        };
+        Some(AnyValue::Int(number))
+    }
+
     /// The text of a string value; `None` for every other kind, and for a string that is not UTF-8.
     #[inline]
     pub fn as_str(&self) -> Option<&'a str> {
@@ -97,15 +116,6 @@ impl<'a> KeyValue<'a> {
         self.value.read()
     }
 
-    /// The attribute's value if it is an integer in the usual form and below 2²¹: at a glance, and `None` for most.
-    #[inline(always)]
-    pub fn small_int(&self) -> Option<u64> {
-        if self.value.field != 0 {
-            return None;
-        }
-        small_int(self.value.message.get(self.value.from..)?)
-    }
-
     /// The beginning of an attribute in its usual form, nothing but a key and then a value: all that comes before the
     /// length of the value. `None` for every other form.
     pub fn head(content: &'a [u8]) -> Option<&'a [u8]> {
@@ -140,27 +150,6 @@ fn key_then_value(content: &[u8]) -> Option<(&[u8], usize)> {
     let [0x12, rest @ ..] = rest else { return None };
     let (said, value) = short_length(rest)?;
     (said == value.len()).then_some((key, said))
-}
-
-/// The number that the bytes of a value hold, if it is an integer in the usual form and below 2²¹.
-#[inline(always)]
-pub fn small_int(value: &[u8]) -> Option<u64> {
-    match value {
-        [0x18, a @ 0..0x80] => Some(u64::from(*a)),
-        [0x18, a @ 0x80..=0xff, b @ 0..0x80] => Some(u64::from(a & 0x7f) | u64::from(*b) << 7),
-        [0x18, a @ 0x80..=0xff, b @ 0x80..=0xff, c @ 0..0x80] => {
-            Some(u64::from(a & 0x7f) | u64::from(b & 0x7f) << 7 | u64::from(*c) << 14)
-        }
-        _ => None,
-    }
-}
-
-/// The string that the bytes of a value hold, if it is one in the usual form.
-#[inline(always)]
-pub fn short_text(value: &[u8]) -> Option<&[u8]> {
-    let [0x0a, text @ ..] = value else { return None };
-    let (said, text) = short_length(text)?;
-    (said == text.len()).then_some(text)
 }
 
 /// Any form of a `KeyValue`: the key, and the place of the value as [`Place`] has it, range and field.
@@ -302,16 +291,14 @@ impl<'a> Place<'a> {
         if self.field != 0 {
             return None;
         }
-        let value = self.message.get(self.from..)?;
-        Some(match value {
-            [0x0a, ..] => AnyValue::Str(short_text(value)?),
-            [0x10, value @ 0..0x80] => AnyValue::Bool(*value != 0),
-            [0x18, ..] => AnyValue::Int(small_int(value)? as i64),
+        let content = self.message.get(self.from..)?;
+        AnyValue::at_a_glance(content).or_else(|| match content {
+            [0x10, value @ 0..0x80] => Some(AnyValue::Bool(*value != 0)),
             [0x2a, len @ 0..0x80, list @ ..] if list.len() == usize::from(*len) => {
                 let end = self.message.len();
-                AnyValue::Array(Array(List::whole(*self, end.wrapping_sub(list.len())..end)))
+                Some(AnyValue::Array(Array(List::whole(*self, end.wrapping_sub(list.len())..end))))
             }
-            _ => return None,
+            _ => None,
         })
     }
 

@@ -1,8 +1,7 @@
 //! How many bytes of requests may be in memory: what the configuration says, else three eighths of what the program itself
 //! leaves of the memory that the process may use. What connections and those who wait hold beside that is a third as much:
-//! together it is half. The other half is for what work in progress takes for a moment, and for memory that is free
-//! again and has not gone back to the operating system yet, which takes the allocator up to a second: under overload that is nearly as
-//! much as is in use.
+//! together it is half. The other half is for what work in progress takes for a moment, and for memory that is free again
+//! and that the allocator gives back to the operating system a second later.
 
 use crate::config::Config;
 use crate::config::model::Processor;

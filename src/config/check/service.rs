@@ -9,9 +9,6 @@ use crate::net::Endpoint;
 use crate::otlp::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// More threads than any machine has CPUs for.
-const MOST_WORKERS: usize = 1024;
-
 impl Checker<'_> {
     pub(super) fn service(&mut self, config: &Config) {
         let service = Path::of(["service"]);
@@ -172,6 +169,9 @@ impl Checker<'_> {
         list.index(found.unwrap_or(index))
     }
 }
+
+/// More threads than any machine has CPUs for.
+const MOST_WORKERS: usize = 1024;
 
 /// The extensions that components name: of which type they must be, and where they are named.
 fn named_extensions(config: &Config) -> Vec<(&'static str, &ComponentId, Path)> {

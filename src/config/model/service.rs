@@ -65,8 +65,8 @@ pub struct Pipeline {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Admission {
-    /// The bytes of requests in memory; none means three eighths of what the
-    /// cgroup's limit leaves beside 16 MiB, else 384 MiB.
+    /// The bytes of requests in memory; none means three eighths of what the cgroup's limit leaves
+    /// beside 16 MiB, else 384 MiB.
     #[serde(rename = "budget_mib", with = "mebibytes::option")]
     #[schemars(with = "usize")]
     pub budget: Option<usize>,

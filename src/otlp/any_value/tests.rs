@@ -100,6 +100,34 @@ fn every_kind_of_value_reads_like_prost() {
 }
 
 #[test]
+fn numbers_and_texts_of_every_length_read_like_prost() {
+    for bits in 0..64 {
+        for number in [1u64 << bits, (1u64 << bits) - 1, (1u64 << bits) | 1] {
+            let mut value = vec![0x18];
+            put_varint(&mut value, number);
+            assert_eq!(AnyValue::at_a_glance(&value).is_some(), number < 1 << 21, "{number}");
+            reads_like_prost(&[len(1, b"key"), len(2, &value)].concat());
+        }
+    }
+    for length in [0, 1, 127, 128, 16_383, 16_384] {
+        let value = len(1, &b"x".repeat(length));
+        assert_eq!(AnyValue::at_a_glance(&value).is_some(), length < 1 << 14, "{length}");
+        reads_like_prost(&[len(1, b"key"), len(2, &value)].concat());
+    }
+}
+
+#[test]
+fn a_value_stands_behind_the_head_of_its_own_key_only() {
+    let attribute = |key: &[u8]| [len(1, key), len(2, &int(7))].concat();
+    let (one, other) = (attribute(b"one"), attribute(b"two"));
+    let head = KeyValue::head(&one).unwrap();
+    assert_eq!(KeyValue::value_behind(head, &one), Some(&int(7)[..]));
+    assert_eq!(KeyValue::value_behind(head, &other), None);
+    assert_eq!(KeyValue::value_behind(head, &[&one[..], &len(1, b"two")].concat()), None, "a second key");
+    assert_eq!(KeyValue::head(&[len(2, &int(7)), len(1, b"one")].concat()), None, "the other way round");
+}
+
+#[test]
 fn fields_in_any_order_repeated_or_unknown_read_like_prost() {
     let (key, other_key) = (len(1, b"key"), len(1, b"other"));
     let text = |text: &str| len(2, &len(1, text.as_bytes()));

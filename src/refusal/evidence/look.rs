@@ -3,7 +3,7 @@
 use super::found::{number_of, text_of};
 use super::template::{Attribute, Part};
 use super::{Identity, Ids, id_of};
-use crate::otlp::any_value::{AnyValue, KeyValue, short_text, small_int};
+use crate::otlp::any_value::{AnyValue, KeyValue};
 use crate::otlp::wire::{Fields, Malformed};
 use crate::refusal::answer::Content;
 use crate::refusal::dialects::{self, Keys, Meaning};
@@ -23,9 +23,8 @@ pub(crate) struct Likeness<'m> {
 /// All that still decides between spans of one template: what is decided of one with the same ending holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ending<'m> {
-    /// The attributes that tell stop words, as they stand on the span. Where there is none, an option costs less than an
-    /// empty slice: a masked load at what an empty slice has instead of an address takes a processor with AVX-512 sixty
-    /// nanoseconds.
+    /// The attributes that tell stop words, as they stand on the span. None is no empty slice, because that is compared by
+    /// a masked load at what it has instead of an address, which takes a processor with AVX-512 longer than all the rest.
     words: [Option<&'m [u8]>; MOST_WORDS],
     output: Output,
     /// Whether the answer's text is told, and is empty.
@@ -78,26 +77,9 @@ impl<'m> Told<'m> {
     pub(super) fn take_usual(&mut self, expected: &Attribute<'m>, content: &'m [u8]) -> Option<()> {
         let value = KeyValue::value_behind(expected.head?, content)?;
         match expected.part {
-            Part::Silent | Part::Key => {}
-            Part::Word => {
-                *self.words.get_mut(self.word_count)? = Some(content);
-                self.word_count += 1;
-            }
-            Part::ResponseId if self.response_id.is_empty() => {
-                self.response_id = text_of(AnyValue::Str(short_text(value)?)).unwrap_or_default();
-            }
-            Part::RequestId if self.request_id.is_empty() => {
-                self.request_id = text_of(AnyValue::Str(short_text(value)?)).unwrap_or_default();
-            }
-            Part::InputTokens if self.input_tokens.is_none() => self.input_tokens = Some(small_int(value)?),
-            Part::OutputTokens if self.output_tokens.is_none() => {
-                self.output_tokens = Some(small_int(value)?);
-            }
-            Part::Text => self.text = self.text.or_more(Content::of_text(short_text(value)?)),
-            Part::ResponseId | Part::RequestId | Part::InputTokens | Part::OutputTokens => {}
-            Part::Shared | Part::Constant => return None,
+            Part::Shared | Part::Constant => None,
+            part => self.note(part, content, || AnyValue::at_a_glance(value)),
         }
-        Some(())
     }
 
     /// Takes the attribute that stands at `range` of `message`.
@@ -107,13 +89,13 @@ impl<'m> Told<'m> {
         message: &'m [u8],
         range: Range<usize>,
     ) -> Result<Fit, Malformed> {
-        let content = || message.get(range.clone()).unwrap_or_default();
+        let content = message.get(range.clone()).unwrap_or_default();
         match expected.part {
-            Part::Shared | Part::Constant if content() == expected.content => return Ok(Fit::Same),
+            Part::Shared | Part::Constant if content == expected.content => return Ok(Fit::Same),
             Part::Shared => return Ok(Fit::None),
             _ => {}
         }
-        let attribute = KeyValue::read(message, range.clone())?;
+        let attribute = KeyValue::read(message, range)?;
         if attribute.key != expected.key {
             // Other attributes that say nothing may stand there.
             return Ok(match expected.part {
@@ -122,31 +104,45 @@ impl<'m> Told<'m> {
                 _ => Fit::None,
             });
         }
-        match expected.part {
-            Part::Constant => return Ok(Fit::Varies),
-            Part::Shared | Part::Key | Part::Silent => {}
-            Part::Text => {
-                if let Ok(AnyValue::Str(text)) = attribute.value() {
-                    self.text = self.text.or_more(Content::of_text(text));
-                }
-            }
+        if expected.part == Part::Constant {
+            return Ok(Fit::Varies);
+        }
+        let value = || Some(attribute.value().unwrap_or(AnyValue::Empty));
+        let noted = self.note(expected.part, content, value);
+        Ok(noted.map_or(Fit::None, |()| Fit::Same))
+    }
+
+    /// Notes what an attribute tells. Its value is read if that is asked for; `None`, and nothing noted, if it cannot be, or
+    /// if there are more words than are compared.
+    #[inline(always)]
+    fn note(
+        &mut self,
+        part: Part,
+        content: &'m [u8],
+        value: impl FnOnce() -> Option<AnyValue<'m>>,
+    ) -> Option<()> {
+        match part {
             Part::Word => {
-                if let Some(word) = self.words.get_mut(self.word_count) {
-                    *word = Some(content());
-                }
+                *self.words.get_mut(self.word_count)? = Some(content);
                 self.word_count += 1;
             }
             Part::ResponseId if self.response_id.is_empty() => {
-                self.response_id = attribute.value().ok().and_then(text_of).unwrap_or_default();
+                self.response_id = text_of(value()?).unwrap_or_default();
             }
             Part::RequestId if self.request_id.is_empty() => {
-                self.request_id = attribute.value().ok().and_then(text_of).unwrap_or_default();
+                self.request_id = text_of(value()?).unwrap_or_default();
             }
-            Part::ResponseId | Part::RequestId => {}
-            Part::InputTokens => self.input_tokens = self.input_tokens.or_else(|| number_in(&attribute)),
-            Part::OutputTokens => self.output_tokens = self.output_tokens.or_else(|| number_in(&attribute)),
+            Part::InputTokens if self.input_tokens.is_none() => self.input_tokens = number_of(value()?),
+            Part::OutputTokens if self.output_tokens.is_none() => self.output_tokens = number_of(value()?),
+            Part::Text => {
+                if let AnyValue::Str(text) = value()? {
+                    self.text = self.text.or_more(Content::of_text(text));
+                }
+            }
+            Part::ResponseId | Part::RequestId | Part::InputTokens | Part::OutputTokens => {}
+            Part::Silent | Part::Key | Part::Shared | Part::Constant => {}
         }
-        Ok(Fit::Same)
+        Some(())
     }
 
     #[inline(always)]
@@ -180,11 +176,6 @@ impl<'m> Told<'m> {
 
 /// More stop words of one span are not compared.
 pub(super) const MOST_WORDS: usize = 2;
-
-#[inline(always)]
-fn number_in(attribute: &KeyValue<'_>) -> Option<u64> {
-    attribute.small_int().or_else(|| number_of(attribute.value().ok()?))
-}
 
 fn is_silent(key: &[u8]) -> bool {
     matches!(dialects::meaning(Keys::get(), key), None | Some(Meaning::Nothing))
