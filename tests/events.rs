@@ -418,12 +418,14 @@ async fn tail_writes_json_lines_survives_a_restart_and_ends_when_told() {
     assert!(!line.to_string().contains(events::SECRET));
 
     drop(collector);
-    let collector = start();
+    let mut collector = start();
     events::wait_for_watcher(&collector);
     assert_eq!(export(&collector.grpc, &[Call::new("refusal").category("bio")]).await, Code::Ok);
     assert!(tail.line().contains("\"llm.refusal.category\":\"bio\""));
     assert_eq!(tail.interrupted(), Some(0));
     assert!(tail.errors().contains("it is back"), "{}", tail.errors());
+    // Else it would be taken for the next one.
+    collector.wait_until("it watches no more", |now| now.sum("refusal_collector_watchers", &[]) == 0);
 
     // Somebody who reads one readable line and goes away.
     let mut tail = events::Tail::start(&["--endpoint", &endpoint]);
